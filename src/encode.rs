@@ -1,0 +1,3 @@
+//! Entries to the bytes of an object.
+
+pub mod spool;
