@@ -10,15 +10,32 @@
 //!
 //! The guarantee: an entry is acknowledged only after the store has confirmed the object that holds
 //! it, and no entry that the broker still delivers is lost or stored twice, whatever instant a run
-//! dies at. [`drain`] is the run; [`head`] says why it keeps the promise.
+//! dies at. [`run`] puts a rule, an event and the wire together; [`drain`] is
+//! the run itself; [`head`] says why it keeps the promise.
 
+pub mod batch;
+pub mod catalogue;
 pub mod clock;
+pub mod drain;
 pub mod encode;
 pub mod error;
+pub mod event;
+pub mod head;
 pub mod message;
+pub mod names;
+pub mod object;
+pub mod pulsar;
+pub mod report;
+pub mod rule;
+pub mod run;
 pub mod secret;
+pub mod source;
+pub mod store;
+#[cfg(any())]
+pub mod testing;
 
 pub use clock::Clock;
 pub use error::{Error, Kind, Result};
 pub use message::{Entry, Position};
+pub use rule::Rule;
 pub use secret::Secret;

@@ -1,47 +1,247 @@
 //! Where an object's bytes wait for the store: memory first, a temporary file past a few MiB.
+//!
+//! ```text
+//!  append ─▶ tail (≤ `memory`) ── when full ──▶ file (unnamed, 0600)
+//!             └────────────── finish ───────────────┴──▶ Body: file, then tail
+//! ```
+//!
+//! The newest bytes always stay in memory, for two reasons. An append that finds the disk full leaves
+//! everything before it as it was; and to finish takes no disk, so what was appended can always
+//! become an object. The file has no name: it is gone when its last [`Body`] is, however the process
+//! ends. Not here: which bytes belong to one entry (the caller appends whole entries, or uses
+//! [`Spool::mark`]), and retries.
 
+use std::fs::{File, Permissions};
 use std::io;
+use std::iter;
+use std::ops::Range;
+use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use md5::{Digest, Md5};
 use sha2::Sha256;
 
+/// The longest slice a [`Body`] hands out.
+const SLICE: u64 = 64 << 10;
+
+/// Bytes being collected, with the digests of what was accepted so far.
+pub struct Spool {
+    dir: PathBuf,
+    memory: usize,
+    file: Option<File>,
+    /// How much of the file counts. Anything after it is what a failed write left.
+    on_disk: u64,
+    tail: Vec<u8>,
+    digests: Digests,
+}
+
+/// A length to return to: [`Spool::rollback`].
+pub struct Mark {
+    length: u64,
+    digests: Digests,
+}
+
+#[derive(Clone, Default)]
+struct Digests {
+    md5: Md5,
+    sha256: Sha256,
+}
+
+impl Digests {
+    fn update(&mut self, bytes: &[u8]) {
+        self.md5.update(bytes);
+        self.sha256.update(bytes);
+    }
+}
+
+impl Spool {
+    /// An empty spool that holds up to `memory` bytes before it makes a file in `dir`.
+    pub fn new(dir: &Path, memory: usize) -> Self {
+        Spool {
+            dir: dir.to_owned(),
+            memory,
+            file: None,
+            on_disk: 0,
+            tail: Vec::with_capacity(memory),
+            digests: Digests::default(),
+        }
+    }
+
+    pub fn length(&self) -> u64 {
+        self.on_disk + self.tail.len() as u64
+    }
+
+    /// Takes all of `bytes`, or fails and takes none: what was appended before is intact, and can be
+    /// finished or appended to. [`is_full`] tells a full disk from other failures.
+    pub fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.tail.len() + bytes.len() <= self.memory {
+            self.tail.extend_from_slice(bytes);
+        } else {
+            self.spill()?;
+            if bytes.len() <= self.memory {
+                self.tail.extend_from_slice(bytes);
+            } else {
+                self.write(bytes)?;
+            }
+        }
+        self.digests.update(bytes);
+        Ok(())
+    }
+
+    /// The present length, to come back to when an entry of several appends does not fit.
+    pub fn mark(&self) -> Mark {
+        Mark { length: self.length(), digests: self.digests.clone() }
+    }
+
+    /// Forgets everything appended after `mark`, which must be this spool's. Cannot fail.
+    pub fn rollback(&mut self, mark: Mark) {
+        if self.on_disk > mark.length {
+            self.on_disk = mark.length;
+            self.tail.clear();
+            self.free_the_rest();
+        } else {
+            self.tail.truncate((mark.length - self.on_disk) as usize);
+        }
+        self.digests = mark.digests;
+    }
+
+    /// The finished bytes, `last` at their end. `last` stays in memory: finishing takes no disk.
+    pub fn finish(mut self, last: &[u8]) -> Body {
+        self.tail.extend_from_slice(last);
+        self.digests.update(last);
+        Body(Arc::new(Content {
+            file: self.file,
+            on_disk: self.on_disk,
+            tail: self.tail.into(),
+            md5: self.digests.md5.finalize().into(),
+            sha256: self.digests.sha256.finalize().into(),
+        }))
+    }
+
+    /// Moves the tail to the file.
+    fn spill(&mut self) -> io::Result<()> {
+        let tail = std::mem::take(&mut self.tail);
+        let outcome = self.write(&tail);
+        self.tail = tail;
+        outcome.map(|()| self.tail.clear())
+    }
+
+    /// Writes at the end of what is on disk; a partial write does not count.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let at = self.on_disk;
+        let outcome = self.open().and_then(|file| file.write_all_at(bytes, at));
+        match outcome {
+            Ok(()) => {
+                self.on_disk += bytes.len() as u64;
+                Ok(())
+            }
+            Err(error) => {
+                self.free_the_rest();
+                let doing = format!("cannot spool {} bytes into {}: {error}", bytes.len(), self.dir.display());
+                Err(io::Error::new(error.kind(), doing))
+            }
+        }
+    }
+
+    fn open(&mut self) -> io::Result<&File> {
+        match &mut self.file {
+            Some(file) => Ok(file),
+            none => {
+                let file = tempfile::tempfile_in(&self.dir)?;
+                file.set_permissions(Permissions::from_mode(0o600))?;
+                Ok(none.insert(file))
+            }
+        }
+    }
+
+    /// Gives back the room of what does not count. Nothing depends on it: later writes go over it.
+    fn free_the_rest(&self) {
+        if let Some(file) = &self.file {
+            let _ = file.set_len(self.on_disk);
+        }
+    }
+}
+
+/// Whether there was no room for the bytes: the object may still end before them.
+pub fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
+}
+
 /// The finished bytes of an object, readable any number of times, with their digests.
+///
+/// A clone is another handle to the same bytes. Reads are positional, so they do not disturb each other.
 #[derive(Clone, Debug)]
-pub struct Body {
-    bytes: Arc<Vec<u8>>,
+pub struct Body(Arc<Content>);
+
+#[derive(Debug)]
+struct Content {
+    file: Option<File>,
+    on_disk: u64,
+    tail: Bytes,
     md5: [u8; 16],
     sha256: [u8; 32],
 }
 
 impl Body {
     pub fn length(&self) -> u64 {
-        self.bytes.len() as u64
+        self.0.on_disk + self.0.tail.len() as u64
     }
 
     pub fn md5(&self) -> [u8; 16] {
-        self.md5
+        self.0.md5
     }
 
     pub fn sha256(&self) -> [u8; 32] {
-        self.sha256
+        self.0.sha256
     }
 
-    /// The bytes from the start, in slices of at most 64 KiB.
-    pub fn slices(&self) -> impl Iterator<Item = io::Result<Bytes>> + Send + 'static {
-        let bytes = Arc::clone(&self.bytes);
-        (0..bytes.len()).step_by(64 << 10).map(move |at| {
-            let end = bytes.len().min(at + (64 << 10));
-            Ok(Bytes::copy_from_slice(&bytes[at..end]))
+    /// The bytes from the start, in slices of at most 64 KiB. See [`Body::slices_of`].
+    pub fn slices(&self) -> impl Iterator<Item = io::Result<Bytes>> + Send + 'static + use<> {
+        self.slices_of(0..self.length())
+    }
+
+    /// The bytes of `range`, cut off at the end of the body, in slices of at most 64 KiB: one at a time
+    /// is read from the file; those in memory are not copied. Ends after the first error.
+    pub fn slices_of(&self, range: Range<u64>) -> impl Iterator<Item = io::Result<Bytes>> + Send + 'static + use<> {
+        let content = Arc::clone(&self.0);
+        let end = range.end.min(self.length());
+        let mut at = range.start;
+        iter::from_fn(move || {
+            (at < end).then(|| {
+                let slice = content.slice(at, end.min(at + SLICE));
+                at = slice.as_ref().map_or(end, |slice| at + slice.len() as u64);
+                slice
+            })
         })
+    }
+}
+
+impl Content {
+    /// From `start` towards `end`, but not over the border between file and memory.
+    fn slice(&self, start: u64, end: u64) -> io::Result<Bytes> {
+        match &self.file {
+            Some(file) if start < self.on_disk => {
+                let mut slice = vec![0; (end.min(self.on_disk) - start) as usize];
+                file.read_exact_at(&mut slice, start)?;
+                Ok(slice.into())
+            }
+            _ => Ok(self.tail.slice((start - self.on_disk) as usize..(end - self.on_disk) as usize)),
+        }
     }
 }
 
 impl From<Vec<u8>> for Body {
     fn from(bytes: Vec<u8>) -> Self {
-        let md5 = Md5::digest(&bytes).into();
-        let sha256 = Sha256::digest(&bytes).into();
-        Body { bytes: Arc::new(bytes), md5, sha256 }
+        let (md5, sha256) = (Md5::digest(&bytes).into(), Sha256::digest(&bytes).into());
+        Body(Arc::new(Content { file: None, on_disk: 0, tail: bytes.into(), md5, sha256 }))
     }
 }
+
+#[cfg(test)]
+mod tests;

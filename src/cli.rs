@@ -1,0 +1,80 @@
+//! What the command line takes, and its exit codes.
+
+mod demo;
+mod invoke;
+mod progress;
+mod summary;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tdmq_backup::report::{Outcome, Report};
+use tdmq_backup::{Error, Kind};
+
+#[derive(Parser)]
+#[command(version, about = "Backs up Pulsar topics into COS or any S3 store, exactly once", after_help = EXAMPLES)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Shows the whole thing here and now: a broker and a bucket in this process, messages, an object
+    Demo(demo::Demo),
+    /// Runs the function once, here, with a rule and an event
+    Invoke(invoke::Invoke),
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  tdmq-backup demo
+  tdmq-backup invoke --rule rule.toml
+  tdmq-backup invoke --rule rule.toml --event events/scf-timer.json --json
+
+Exit codes:
+  0  stored, or nothing to do
+  1  the run failed; standard error says why and what to do
+  2  the rule, the event or the arguments are wrong
+  3  somebody else holds the subscription
+  4  a write was not answered; the next run finds out whether it happened";
+
+impl Cli {
+    pub fn run(self) -> ExitCode {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = match runtime {
+            Ok(runtime) => runtime,
+            Err(error) => return failed(&Error::new(Kind::Internal, "no runtime").because(error)),
+        };
+        let outcome = runtime.block_on(async {
+            match self.command {
+                Command::Demo(demo) => demo.run().await,
+                Command::Invoke(invoke) => invoke.run().await,
+            }
+        });
+        match outcome {
+            Ok(code) => code,
+            Err(error) => failed(&error),
+        }
+    }
+}
+
+/// Prints an error that kept a run from beginning.
+fn failed(error: &Error) -> ExitCode {
+    eprintln!("tdmq-backup: {}", error.chain());
+    match error.kind() {
+        Kind::Invalid => ExitCode::from(2),
+        _ => ExitCode::from(1),
+    }
+}
+
+/// What a run's outcome is to a shell.
+fn exit_code(report: &Report) -> ExitCode {
+    ExitCode::from(match report.outcome {
+        Outcome::Stored | Outcome::NothingToDo => 0,
+        Outcome::Failed if report.error.as_ref().is_some_and(|error| error.kind == Kind::Invalid.name()) => 2,
+        Outcome::Failed => 1,
+        Outcome::Busy => 3,
+        Outcome::Unknown => 4,
+    })
+}

@@ -1,0 +1,68 @@
+//! `tdmq-backup invoke`: one run, as the timer would start it.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use tdmq_backup::event::Event;
+use tdmq_backup::run::Function;
+use tdmq_backup::{Clock, Error, Kind, Result, Rule};
+
+use super::progress::Meter;
+use super::{exit_code, summary};
+
+#[derive(Args)]
+pub struct Invoke {
+    /// The rule file; single keys may come from TDMQ_BACKUP_<KEY>, the token from TDMQ_BACKUP_TOKEN
+    #[arg(long, value_name = "FILE")]
+    rule: Option<PathBuf>,
+    /// The platform's event, as in events/; `-` reads standard input
+    #[arg(long, value_name = "FILE")]
+    event: Option<PathBuf>,
+    /// Seconds after which the run must have ended, as a platform would say; default: interval + 120
+    #[arg(long, value_name = "SECONDS")]
+    timeout: Option<u64>,
+    /// Prints the report as one line of JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Invoke {
+    pub async fn run(self) -> Result<ExitCode> {
+        let clock = Clock::system();
+        let event = match &self.event {
+            Some(path) => read(path)?,
+            None => b"{}".to_vec(),
+        };
+        Event::parse(&event)?;
+        let rule = Rule::load(self.rule.as_deref(), environment())?;
+        let function = Function::new(rule, |name| std::env::var(name).ok(), clock)?;
+        let deadline = self.timeout.map(|seconds| clock.now() + Duration::from_secs(seconds));
+        let rule = function.rule();
+        let mut meter = Meter::new(clock, rule.max_messages.into(), rule.max_bytes, rule.max_objects);
+        let report = function.invoke(deadline, &clock, &mut |progress| meter.show(progress)).await;
+        meter.clear();
+        match self.json {
+            true => summary::json(&report)?,
+            false => summary::text(&report),
+        }
+        Ok(exit_code(&report))
+    }
+}
+
+/// The variables that are text; others cannot be ours.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
+fn read(path: &PathBuf) -> Result<Vec<u8>> {
+    let read = match path.as_os_str() == "-" {
+        true => {
+            let mut bytes = Vec::new();
+            std::io::Read::read_to_end(&mut std::io::stdin(), &mut bytes).map(|_| bytes)
+        }
+        false => std::fs::read(path),
+    };
+    read.map_err(|e| Error::new(Kind::Invalid, format!("the event file {} cannot be read", path.display())).because(e))
+}

@@ -1,0 +1,69 @@
+//! A report for a reader, or for a program.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use tdmq_backup::report::{Outcome, Report};
+use tdmq_backup::{Error, Kind, Result};
+
+/// One line of JSON on standard output.
+pub fn json(report: &Report) -> Result<()> {
+    let text = serde_json::to_string(report).map_err(|e| Error::new(Kind::Internal, "the report does not become JSON").because(e))?;
+    println!("{text}");
+    Ok(())
+}
+
+/// A few lines on standard output; what went wrong on standard error.
+pub fn text(report: &Report) {
+    match report.outcome {
+        Outcome::NothingToDo => println!("nothing to do: everything is in the bucket"),
+        Outcome::Stored => println!(
+            "stored {} messages in {} object(s), {}",
+            report.messages,
+            report.objects.len(),
+            size(report.bytes)
+        ),
+        Outcome::Busy => println!("busy: nothing was done"),
+        Outcome::Unknown => println!("unknown: a write was not answered; the next run finds out"),
+        Outcome::Failed => println!("failed"),
+    }
+    for object in &report.objects {
+        println!("  {}  {} messages, {}", object.key, object.messages, size(object.bytes));
+    }
+    if report.skipped_entries > 0 {
+        println!("  {} entries came again that were stored before: skipped", report.skipped_entries);
+    }
+    if let Some(at) = report.complete_through.and_then(instant) {
+        println!("  complete through {at}");
+    }
+    if let Some(left) = report.backlog_entries.filter(|left| *left > 0) {
+        println!("  {left} entries left in the topic");
+    }
+    for gap in &report.missing {
+        println!("  the broker left out {} to {}", gap.first, gap.last);
+    }
+    if let Some(advice) = report.pace.as_ref().and_then(|pace| pace.advice.as_ref()) {
+        println!("  {advice}");
+    }
+    for warning in &report.warnings {
+        eprintln!("warning: {warning}");
+    }
+    if let Some(error) = &report.error {
+        eprintln!("tdmq-backup: {}", error.message);
+    }
+}
+
+fn instant(ms: u64) -> Option<String> {
+    let at = DateTime::<Utc>::from_timestamp_millis(i64::try_from(ms).ok()?)?;
+    Some(at.to_rfc3339_opts(SecondsFormat::Millis, true))
+}
+
+/// Bytes for a reader: powers of 1024, as the rule counts.
+pub fn size(bytes: u64) -> String {
+    let mut value = bytes as f64;
+    for unit in ["B", "KB", "MB"] {
+        if value < 1024.0 {
+            return if unit == "B" { format!("{bytes} B") } else { format!("{value:.1} {unit}") };
+        }
+        value /= 1024.0;
+    }
+    format!("{value:.1} GB")
+}

@@ -1,0 +1,171 @@
+//! One object: read, look, announce, look again, store, acknowledge.
+
+use crate::batch::{Batch, Contents};
+use crate::encode::{Compression, LAYOUT};
+use crate::encode::spool::Body;
+use crate::error::{Error, Kind, Result};
+use crate::head::{Head, Link, Next};
+use crate::object::{self, Object, Span};
+use crate::report::{Stop, StoredObject};
+use crate::source::{Receipt, Source};
+use crate::store::Store;
+
+use super::fill::Filled;
+use super::{Drain, elapsed};
+
+/// How often one object may be planned anew before something must be wrong.
+const MOST_PLANS: u32 = 8;
+
+/// An object that is ready to be announced.
+struct Plan {
+    object: Object,
+    contents: Contents,
+    next: Next,
+}
+
+impl<S: Source, T: Store> Drain<'_, S, T> {
+    /// Writes one object, or finds that there is nothing to write.
+    pub(super) async fn object(&mut self) -> Result<Stop> {
+        for _ in 0..MOST_PLANS {
+            let reading = self.clock.now();
+            let filled = self.fill().await?;
+            self.report.phases.read_ms += elapsed(self.clock, reading);
+            let (batch, stop) = match filled {
+                Filled::Done(Some(batch), stop) => (batch, stop),
+                Filled::Done(None, stop) => {
+                    self.acknowledge_held().await?;
+                    return Ok(stop);
+                }
+                Filled::Replan => {
+                    self.start_over().await?;
+                    continue;
+                }
+            };
+            let Some(plan) = self.plan(batch, stop)? else {
+                if matches!(stop, Stop::Window | Stop::Deadline | Stop::Stalled) {
+                    return Ok(stop);
+                }
+                self.start_over().await?;
+                continue;
+            };
+            if self.found_stored(&plan).await? {
+                self.suspect = true;
+                self.start_over().await?;
+                continue;
+            }
+            return self.write(plan, stop).await;
+        }
+        Err(Error::new(Kind::Unavailable, "the plan for one object did not hold eight times in a row; nothing was acknowledged: run again, and report it if it stays"))
+    }
+
+    /// Names what was read. `None` where a pinned span did not come to be; then nothing is written.
+    fn plan(&mut self, batch: Batch, stop: Stop) -> Result<Option<Plan>> {
+        let no_room = |e| Error::new(Kind::Unavailable, "the object cannot be finished; nothing was acknowledged").because(e);
+        let compression = batch.compression();
+        let (contents, body) = batch.finish().map_err(no_room)?;
+        let span = contents.span.expect("a batch begins with its first entry");
+        let digest = hex(&body.sha256());
+        if let Some(pinned) = self.standing.as_mut().and_then(|standing| standing.pinned.take()) {
+            if stop != Stop::Pinned && matches!(stop, Stop::Window | Stop::Deadline | Stop::Stalled) {
+                return Ok(None);
+            }
+            if pinned.span != span || pinned.digest != digest {
+                self.standing = None;
+                self.give_up_pinned(&pinned, "it does not come again byte for byte")?;
+                return Ok(None);
+            }
+            let next = Next { until: self.until_ms(), ..pinned };
+            return Ok(Some(self.planned(next, contents, body, compression == Compression::Gzip)));
+        }
+        let extension = format!("jsonl{}", compression.suffix());
+        let next = Next {
+            span,
+            key: object::key(&self.job.folder, &span, contents.first_publish_time, &extension),
+            seq: self.head().done.as_ref().map_or(0, |done| done.seq) + 1,
+            digest,
+            format: "jsonl".into(),
+            compression: compression.name().into(),
+            layout: LAYOUT,
+            upload_id: None,
+            until: self.until_ms(),
+        };
+        Ok(Some(self.planned(next, contents, body, compression == Compression::Gzip)))
+    }
+
+    fn planned(&self, next: Next, contents: Contents, body: Body, gzip: bool) -> Plan {
+        let done = self.head().done.as_ref();
+        let object = Object {
+            key: next.key.clone(),
+            span: next.span,
+            body,
+            link: next.link(done),
+            previous: done.cloned(),
+            gzip,
+            owed_through: next.span.last.position,
+        };
+        Plan { object, contents, next }
+    }
+
+    /// Look: we are still the attached consumer, the entries are still owed, and no object begins with
+    /// the first of them.
+    async fn found_stored(&mut self, plan: &Plan) -> Result<bool> {
+        self.still_ours(plan.next.span).await?;
+        let listing = self.catalogue.beginning_with(plan.next.span.first, plan.contents.first_publish_time);
+        Ok(self.source.attend(listing).await?.is_some())
+    }
+
+    async fn still_ours(&mut self, span: Span) -> Result<()> {
+        match self.source.bounds().await?.still_owes(span.first.position) {
+            true => Ok(()),
+            false => {
+                let text = format!("entries from {} on were acknowledged by somebody else meanwhile; what was read was dropped", span.first);
+                Err(Error::new(Kind::Busy, text))
+            }
+        }
+    }
+
+    async fn write(&mut self, plan: Plan, stop: Stop) -> Result<Stop> {
+        let Plan { object, contents, next } = plan;
+        let storing = self.clock.now();
+        let announced = Head { next: Some(next.clone()), ..self.head().clone() };
+        self.source.attend(self.head.write(self.store, announced, self.clock.now_ms())).await?;
+        self.still_ours(next.span).await?;
+        let (key, bytes) = (object.key.clone(), object.body.length());
+        let stored = self.source.attend(object.store(self.store)).await?;
+        self.report.phases.store_ms += elapsed(self.clock, storing);
+        // From here on the announced object is the newest one known to be stored; the next announcement says so.
+        let link: Link = next.link(self.head().done.as_ref());
+        self.head.fold(Some(link), None);
+
+        let acknowledging = self.clock.now();
+        let receipt = self.source.acknowledge(stored).await;
+        self.report.phases.acknowledge_ms += elapsed(self.clock, acknowledging);
+        self.read.add(&contents);
+        self.report.stored(StoredObject {
+            key,
+            messages: contents.messages,
+            bytes,
+            bytes_before_compression: contents.bytes,
+            first_id: next.span.first,
+            last_id: next.span.last,
+            undecodable: contents.undecodable,
+            acknowledged: matches!(receipt, Ok(Receipt::Confirmed)),
+        });
+        match receipt? {
+            Receipt::Confirmed => Ok(stop),
+            Receipt::Unconfirmed => Ok(Stop::Unconfirmed),
+        }
+    }
+
+    /// Back to the mark-delete position, knowing more.
+    async fn start_over(&mut self) -> Result<()> {
+        self.standing = None;
+        self.previous = None;
+        self.source.rewind().await?;
+        self.nobody_else_ran().await
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,82 @@
+//! What the first delivered entry says about the run before: where it died, and what follows from that.
+//!
+//! | the entry is | then |
+//! |---|---|
+//! | above `done` and `next` | the normal case |
+//! | at or below `next`, and `next`'s object is in the bucket | it is stored; its entries are skipped |
+//! | at or below `next`, and no object holds any of its span | exactly that span is written |
+//! | at or below `next`, and other objects hold parts of it | a dead writer's stale head; forgotten |
+//! | at or below `done` | the cursor went back; skipped where an object holds that very entry |
+
+use crate::error::{Error, Kind, Result};
+use crate::head::{Head, Link, Next};
+use crate::message::Position;
+use crate::object::{Span, is_stored};
+use crate::source::Source;
+use crate::store::Store;
+
+use super::Drain;
+
+/// How long after its writer's deadline an announced object may still appear.
+const LATE_WRITE_MS: u64 = 15 * 60 * 1000;
+
+/// How deliveries stand to what the bucket holds.
+#[derive(Debug)]
+pub(super) struct Standing {
+    /// Entries up to here may be stored: each is looked up before it is taken.
+    pub horizon: Option<Position>,
+    /// The span that must be written exactly.
+    pub pinned: Option<Next>,
+}
+
+impl<S: Source, T: Store> Drain<'_, S, T> {
+    /// Finds out how things stand, at the first delivered entry.
+    pub(super) async fn stand(&mut self, first: Position) -> Result<Standing> {
+        let mut head = self.head().clone();
+        let mut pinned = None;
+        if let Some(next) = head.next.take() {
+            if self.source.attend(is_stored(self.store, &next.key, &next.digest)).await? {
+                head.done = Some(next.link(head.done.as_ref()));
+            } else if first > next.span.last.position {
+                self.report.warnings.push(format!(
+                    "object {} was announced and is not in the bucket, and its entries are acknowledged: it was expired or deleted, or somebody moved the cursor",
+                    next.key
+                ));
+                // The number stays used: the chain shows the gap.
+                head.done = head.done.map(|done| Link { seq: next.seq, ..done });
+            } else {
+                self.source.attend(self.catalogue.load(first.min(next.span.first.position))).await?;
+                pinned = (!self.catalogue.overlaps(&next.span)).then(|| next.clone());
+                head.next = pinned.clone();
+            }
+            self.head.fold(head.done, head.next);
+        }
+        let done = self.head().done.as_ref().map(|done| done.last);
+        let mut horizon = done;
+        if done.is_some_and(|done| first <= done) || pinned.is_some() || self.suspect {
+            self.source.attend(self.catalogue.load(first)).await?;
+            horizon = done.max(self.catalogue.last());
+        }
+        Ok(Standing { horizon, pinned })
+    }
+
+    /// The pinned span does not come again as it was. While its writer may still be at it, nothing is
+    /// done; afterwards it is planned anew.
+    pub(super) fn give_up_pinned(&mut self, next: &Next, why: &str) -> Result<()> {
+        let Span { first, last, .. } = next.span;
+        let until = next.until + LATE_WRITE_MS;
+        if self.clock.now_ms() < until {
+            let text = format!(
+                "a run that died announced an object of {first} to {last}, and {why}; nothing is done until its last write can no longer arrive (in {} s)",
+                (until - self.clock.now_ms()).div_ceil(1000)
+            );
+            return Err(Error::new(Kind::Busy, text));
+        }
+        self.report.warnings.push(format!(
+            "an object of {first} to {last} was announced by a run that died and could not be written again ({why}); its entries were planned anew"
+        ));
+        let Head { done, .. } = self.head().clone();
+        self.head.fold(done, None);
+        Ok(())
+    }
+}

@@ -1,0 +1,148 @@
+//! JSON lines: a message is one line of JSON that ends with `\n`, and comes back from it byte for byte.
+//!
+//! Members, in this order. Those in brackets are left out where the message has no such thing. Times are
+//! ms since the epoch; numbers are integers up to 64 bits, so a reader that holds numbers in an IEEE
+//! double (JavaScript, jq before 1.7) rounds those beyond 2^53: sequence ids, mostly.
+//!
+//! | Member | |
+//! |---|---|
+//! | `id` | `ledger:entry:partition`, and `:batch` inside a batch |
+//! | `publish_time` | |
+//! | \[`event_time`\] \[`broker_time`\] \[`index`\] | |
+//! | \[`key`\] | a key set as text |
+//! | or \[`key_base64`\] | a key set as bytes, in base64 |
+//! | or \[`key_base64_invalid`\] | a key marked as base64 that is not canonical base64: its text on the wire |
+//! | \[`ordering_key`\] | base64 |
+//! | \[`properties`\] | an object, in the producer's order |
+//! | `producer_name` `sequence_id` | |
+//! | \[`schema_version`\] | base64 |
+//! | \[`replicated_from`\] \[`deliver_at_time`\] | |
+//! | \[`null_partition_key`\] | `true` |
+//! | \[`txnid_most_bits`\] \[`txnid_least_bits`\] | both or none |
+//!
+//! Then the payload, always last, as exactly one of:
+//!
+//! | Member | |
+//! |---|---|
+//! | `null_value` | `true`: the message has a null value, not an empty payload |
+//! | `value` | the payload itself, where that is one line of JSON: see [`json`] |
+//! | `text` | a payload of other UTF-8, `""` for the empty one |
+//! | `base64` | a payload of other bytes |
+//! | `undecodable`, `raw_base64` | why, and what the wire says of it; the entry's bytes as they were there |
+//!
+//! Base64 is the standard alphabet with padding (RFC 4648, 4). A property that comes twice is a repeated
+//! member of `properties`: RFC 8259 allows that and leaves its meaning to the reader. Most keep the last
+//! value; [`read`] gives all, in order. The same holds inside `value`, which nobody here interprets.
+
+pub mod json;
+mod line;
+mod read;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::Serialize;
+
+use crate::message::{Body, Key, Message};
+
+pub use read::{Fingerprint, Record, fingerprint, read};
+
+/// Appends the line of `message` to `out`.
+pub fn write(message: &Message<'_>, out: &mut Vec<u8>) {
+    let mut line = Line { out, empty: true };
+    line.member("id", &format_args!("{}", message.id));
+    line.member("publish_time", &message.publish_time);
+    line.optional("event_time", message.event_time);
+    line.optional("broker_time", message.broker_time);
+    line.optional("index", message.index);
+    match message.key {
+        None => {}
+        Some(Key::Text(text)) => line.member("key", text),
+        Some(Key::Base64(text)) if STANDARD.decode(text).is_ok() => line.member("key_base64", text),
+        Some(Key::Base64(text)) => line.member("key_base64_invalid", text),
+    }
+    if let Some(key) = message.ordering_key {
+        line.base64("ordering_key", key);
+    }
+    if !message.properties.is_empty() {
+        line.properties(&message.properties);
+    }
+    line.member("producer_name", message.producer_name);
+    line.member("sequence_id", &message.sequence_id);
+    if let Some(version) = message.schema_version {
+        line.base64("schema_version", version);
+    }
+    line.optional("replicated_from", message.replicated_from);
+    line.optional("deliver_at_time", message.deliver_at_time);
+    line.optional("null_partition_key", message.null_partition_key.then_some(true));
+    line.optional("txnid_most_bits", message.transaction.map(|(most, _)| most));
+    line.optional("txnid_least_bits", message.transaction.map(|(_, least)| least));
+    match &message.body {
+        Body::Null => line.member("null_value", &true),
+        Body::Payload(payload) => match str::from_utf8(payload) {
+            Ok(text) if json::is_value_on_one_line(text) => {
+                line.name("value");
+                line.out.extend_from_slice(payload);
+            }
+            Ok(text) => line.member("text", text),
+            Err(_) => line.base64("base64", payload),
+        },
+        Body::Undecodable(undecodable) => {
+            line.member("undecodable", &line::Undecodable::from(undecodable));
+            line.base64("raw_base64", undecodable.raw);
+        }
+    }
+    out.extend_from_slice(b"}\n");
+}
+
+/// A line being written, its last brace still missing.
+struct Line<'o> {
+    out: &'o mut Vec<u8>,
+    empty: bool,
+}
+
+impl Line<'_> {
+    fn name(&mut self, name: &str) {
+        self.out.push(if self.empty { b'{' } else { b',' });
+        self.empty = false;
+        self.value(name);
+        self.out.push(b':');
+    }
+
+    fn value<T: Serialize + ?Sized>(&mut self, value: &T) {
+        serde_json::to_writer(&mut *self.out, value).expect("memory takes all, and these types are JSON");
+    }
+
+    fn member<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) {
+        self.name(name);
+        self.value(value);
+    }
+
+    fn optional<T: Serialize>(&mut self, name: &str, value: Option<T>) {
+        if let Some(value) = value {
+            self.member(name, &value);
+        }
+    }
+
+    fn base64(&mut self, name: &str, bytes: &[u8]) {
+        self.name(name);
+        self.out.push(b'"');
+        let start = self.out.len();
+        // Four letters for each three bytes begun.
+        self.out.resize(start + bytes.len().div_ceil(3) * 4, 0);
+        STANDARD.encode_slice(bytes, &mut self.out[start..]).expect("the room was just made");
+        self.out.push(b'"');
+    }
+
+    /// Not a map: a map keeps one of two equal keys, and need not keep their order.
+    fn properties(&mut self, properties: &[(&str, &str)]) {
+        self.name("properties");
+        let mut object = Line { out: self.out, empty: true };
+        for (name, value) in properties {
+            object.member(name, value);
+        }
+        self.out.push(b'}');
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,97 @@
+//! Lines back to messages.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+
+use super::line::{self, Base64, Line};
+use crate::error::{Error, Kind, Result};
+use crate::message::{Body, Key, Message, MessageId};
+
+/// One line, decoded: [`Record::message`] is the message that [`super::write`] was given.
+#[derive(Debug)]
+pub struct Record<'a> {
+    line: Line<'a>,
+    content: Content<'a>,
+}
+
+#[derive(Debug)]
+enum Content<'a> {
+    Null,
+    Payload(Cow<'a, [u8]>),
+    Undecodable(line::Undecodable, Vec<u8>),
+}
+
+/// Reads one line, its `\n` there or not. Anything but what [`super::write`] writes is `Corrupt`: a member
+/// that is missing, unknown, of another type or given twice, and two payloads or none.
+pub fn read(line: &[u8]) -> Result<Record<'_>> {
+    let mut line: Line<'_> = serde_json::from_slice(line).map_err(not_a_record)?;
+    let keys = [&line.key, &line.key_base64, &line.key_base64_invalid];
+    if keys.into_iter().flatten().count() > 1 {
+        return Err(not_a_record("it has more than one key"));
+    }
+    if line.txnid_most_bits.is_some() != line.txnid_least_bits.is_some() {
+        return Err(not_a_record("it has half a transaction id"));
+    }
+    let plain = (line.value.take(), line.text.take(), line.base64.take());
+    let content = match (line.null_value, plain, line.undecodable.take(), line.raw_base64.take()) {
+        (true, (None, None, None), None, None) => Content::Null,
+        (false, (Some(value), None, None), None, None) => Content::Payload(value.get().as_bytes().into()),
+        (false, (None, Some(text), None), None, None) => Content::Payload(text.into_bytes().into()),
+        (false, (None, None, Some(Base64(bytes))), None, None) => Content::Payload(bytes.into()),
+        (false, (None, None, None), Some(why), Some(Base64(raw))) => Content::Undecodable(why, raw),
+        _ => return Err(not_a_record("it must have exactly one payload")),
+    };
+    Ok(Record { line, content })
+}
+
+impl Record<'_> {
+    /// Every field as it was, the payload byte for byte.
+    pub fn message(&self) -> Message<'_> {
+        let line = &self.line;
+        let bytes = (line.key_base64.as_deref()).or(line.key_base64_invalid.as_deref()).map(Key::Base64);
+        Message {
+            id: line.id,
+            publish_time: line.publish_time,
+            event_time: line.event_time,
+            broker_time: line.broker_time,
+            index: line.index,
+            key: line.key.as_deref().map(Key::Text).or(bytes),
+            ordering_key: line.ordering_key.as_ref().map(|key| &key.0[..]),
+            properties: line.properties.0.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect(),
+            producer_name: &line.producer_name,
+            sequence_id: line.sequence_id,
+            schema_version: line.schema_version.as_ref().map(|version| &version.0[..]),
+            replicated_from: line.replicated_from.as_deref(),
+            deliver_at_time: line.deliver_at_time,
+            null_partition_key: line.null_partition_key,
+            transaction: line.txnid_most_bits.zip(line.txnid_least_bits),
+            body: match &self.content {
+                Content::Null => Body::Null,
+                Content::Payload(payload) => Body::Payload(payload),
+                Content::Undecodable(why, raw) => Body::Undecodable(why.message(raw)),
+            },
+        }
+    }
+}
+
+/// What tells one message from another under the same id: the members that no broker changes.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Fingerprint<'a> {
+    #[serde(deserialize_with = "line::id")]
+    pub id: MessageId,
+    pub publish_time: u64,
+    #[serde(borrow)]
+    pub producer_name: Cow<'a, str>,
+    pub sequence_id: u64,
+}
+
+/// Reads only the fingerprint of a line. The payload is passed over, not decoded; members that a later
+/// version adds are no hindrance.
+pub fn fingerprint(line: &[u8]) -> Result<Fingerprint<'_>> {
+    serde_json::from_slice(line).map_err(not_a_record)
+}
+
+fn not_a_record(why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    Error::new(Kind::Corrupt, "this line is not a record of this version").because(why)
+}

@@ -1,0 +1,198 @@
+//! The write-ahead head: one small object per partition that pins where the next object ends.
+//!
+//! ```text
+//! {prefix}{tenant}/{namespace}/{topic}/partition={n}/_head.json
+//!
+//!   done   the newest object known to be stored; `last` never goes down
+//!   next   the object about to be written: announced before it is stored
+//! ```
+//!
+//! A run that dies after announcing leaves behind exactly what its successor must write: the same
+//! span under the same name, so a late PUT of the dead run writes the same bytes. Announcing folds
+//! the previous `next`, stored by then, into `done`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Kind, Result};
+use crate::message::Position;
+use crate::object::Span;
+use crate::store::{Expect, Store, Version};
+
+/// The newest form of the head that this program reads and writes.
+const FORM: u32 = 1;
+/// A head this old is written again, so that a lifecycle rule that counts days leaves it alone.
+const FRESH_FOR_MS: u64 = 24 * 60 * 60 * 1000;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Head {
+    pub version: u32,
+    pub topic: String,
+    pub subscription: String,
+    pub partition: i32,
+    pub start: Start,
+    pub done: Option<Link>,
+    pub next: Option<Next>,
+    /// When this was written, ms since the epoch.
+    pub written: u64,
+}
+
+/// Where the rule began.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Start {
+    pub asked: String,
+    /// The mark-delete position found then.
+    pub resolved: Option<Position>,
+    pub state: StartState,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StartState {
+    Pending,
+    Applied,
+}
+
+/// One object in the chain.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Link {
+    pub key: String,
+    /// The newest entry in this object or in any before it.
+    pub last: Position,
+    /// From 1.
+    pub seq: u64,
+    /// SHA-256 of the stored bytes, hexadecimal.
+    pub digest: String,
+}
+
+/// The object about to be written, pinned.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Next {
+    #[serde(flatten)]
+    pub span: Span,
+    pub key: String,
+    pub seq: u64,
+    pub digest: String,
+    pub format: String,
+    pub compression: String,
+    /// The version of the bytes: see [`crate::encode::LAYOUT`].
+    pub layout: u32,
+    /// The multipart upload under way, if there is one.
+    pub upload_id: Option<String>,
+    /// When its writer gives up, ms since the epoch.
+    pub until: u64,
+}
+
+impl Next {
+    /// Its place in the chain once it is stored.
+    pub fn link(&self, done: Option<&Link>) -> Link {
+        let last = self.span.last.position.max(done.map_or(Position::new(-1, -1), |done| done.last));
+        Link { key: self.key.clone(), last, seq: self.seq, digest: self.digest.clone() }
+    }
+}
+
+/// A head and where it stands in the store.
+#[derive(Debug)]
+pub struct HeadFile {
+    pub head: Head,
+    key: String,
+    /// `None` for a head that was not yet written.
+    version: Option<Version>,
+}
+
+/// Whose head is expected.
+#[derive(Clone, Debug)]
+pub struct Owner {
+    pub topic: String,
+    pub subscription: String,
+    pub partition: i32,
+}
+
+impl HeadFile {
+    /// Reads the head of a folder (which ends with `/`). `None` where there is none.
+    pub async fn read(store: &impl Store, folder: &str, owner: &Owner) -> Result<Option<Self>> {
+        let key = head_key(folder);
+        let Some(found) = store.read_small(&key).await? else { return Ok(None) };
+        let head = parse(&key, &found.bytes, owner)?;
+        Ok(Some(HeadFile { head, key, version: Some(found.version) }))
+    }
+
+    /// The head of a rule that has none, not yet written.
+    pub fn new(folder: &str, owner: &Owner, start: Start, done: Option<Link>) -> Self {
+        let Owner { topic, subscription, partition } = owner.clone();
+        let head = Head { version: FORM, topic, subscription, partition, start, done, next: None, written: 0 };
+        HeadFile { head, key: head_key(folder), version: None }
+    }
+
+    /// Writes `head` in place of what was read, where the store honours conditions only if nobody else
+    /// wrote meanwhile.
+    ///
+    /// Errors: `Busy` where somebody did, `Unknown` where the store did not answer. Either ends the run.
+    pub async fn write(&mut self, store: &impl Store, mut head: Head, now_ms: u64) -> Result<()> {
+        head.written = now_ms;
+        let bytes = serde_json::to_vec_pretty(&head)
+            .map_err(|e| Error::new(Kind::Internal, "the head does not become JSON").because(e))?;
+        let expect = self.version.as_ref().map_or(Expect::Absent, Expect::Unchanged);
+        let written = store.write_small(&self.key, bytes, expect).await;
+        self.version = Some(written.map_err(|e| match e.kind() {
+            Kind::Conflict => Error::new(Kind::Busy, "another run wrote the head meanwhile; what this one had read was dropped").because(e),
+            _ => e,
+        })?);
+        self.head = head;
+        Ok(())
+    }
+
+    /// Whether the store has none yet.
+    pub fn is_new(&self) -> bool {
+        self.version.is_none()
+    }
+
+    /// What this run has learned; the next announcement writes it.
+    pub fn fold(&mut self, done: Option<Link>, next: Option<Next>) {
+        self.head.done = done;
+        self.head.next = next;
+    }
+
+    /// Writes the head again when it is so old that a lifecycle rule might take it.
+    pub async fn refresh(&mut self, store: &impl Store, now_ms: u64) -> Result<()> {
+        if now_ms.saturating_sub(self.head.written) < FRESH_FOR_MS {
+            return Ok(());
+        }
+        self.write(store, self.head.clone(), now_ms).await
+    }
+
+    /// Whether the store still holds what was last read or written here.
+    pub async fn is_unchanged(&self, store: &impl Store) -> Result<bool> {
+        let found = store.read_small(&self.key).await?;
+        Ok(found.map(|found| found.version) == self.version)
+    }
+}
+
+fn head_key(folder: &str) -> String {
+    format!("{folder}_head.json")
+}
+
+fn parse(key: &str, bytes: &[u8], owner: &Owner) -> Result<Head> {
+    #[derive(Deserialize)]
+    struct Form {
+        version: u32,
+    }
+    let broken = |e: serde_json::Error| {
+        let text = format!("{key} is not a head; nothing was read: restore it, or remove it to have it rebuilt from the objects");
+        Error::new(Kind::Corrupt, text).because(e)
+    };
+    let form: Form = serde_json::from_slice(bytes).map_err(broken)?;
+    if form.version > FORM {
+        let text = format!("{key} was written by a newer version of this program (form {}, this one knows {FORM}): update", form.version);
+        return Err(Error::new(Kind::Invalid, text));
+    }
+    let head: Head = serde_json::from_slice(bytes).map_err(broken)?;
+    let found = (head.topic.as_str(), head.subscription.as_str(), head.partition);
+    if found != (&owner.topic, &owner.subscription, owner.partition) {
+        let text = format!(
+            "{key} belongs to subscription {:?} of {}: two rules must not share a path; give this rule another `prefix`, or set `subscription` to that one",
+            head.subscription, head.topic
+        );
+        return Err(Error::new(Kind::Invalid, text));
+    }
+    Ok(head)
+}

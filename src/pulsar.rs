@@ -1,0 +1,37 @@
+//! The one-shot consumer: the only place that speaks Pulsar.
+//!
+//! ```text
+//! service URL ─ lookup ─▶ Connection ─ attach ─▶ Consumer (a Source)
+//!               (binary or HTTP)                 entries out, acknowledgements in, receipts awaited
+//! ```
+//!
+//! It is written on the `pulsar` crate's protocol types. That crate's own consumer sends
+//! acknowledgements behind undelivered messages and does not wait for the broker's answer, which is
+//! what a function that stops after each run cannot live with. Nothing here runs in the background:
+//! a dropped future leaves nothing behind but a closed connection.
+
+mod address;
+mod connection;
+mod consumer;
+mod entry;
+mod failure;
+mod frame;
+mod lookup;
+mod permits;
+
+pub use consumer::{Consumer, Initial, Subscription};
+
+use crate::error::Result;
+use crate::rule::Rule;
+
+/// Finds the broker of the rule's topic and attaches to its subscription. `initial` is where the
+/// subscription begins if it does not exist.
+///
+/// Errors: `Busy` where somebody else holds it, `NotFound` for a topic that does not exist (none is
+/// created), `Denied` for a refused token or a missing grant, with the broker's own words.
+pub async fn attach(rule: &Rule, initial: Initial) -> Result<Consumer> {
+    let connection = lookup::connect(&rule.service_url, &rule.topic, rule.token.as_ref()).await?;
+    let subscription =
+        Subscription { topic: rule.topic.to_string(), name: rule.subscription.clone(), partition: -1, initial };
+    Consumer::attach(connection, subscription).await
+}

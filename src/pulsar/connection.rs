@@ -1,0 +1,211 @@
+//! One connection to a broker: frames out, frames in, nothing in the background.
+//!
+//! Owns the socket and the protocol's housekeeping (CONNECT, PING, the authentication challenge).
+//! Does not own what a frame means to a consumer. Every method may be dropped while it waits and
+//! called again: what was read or written so far is kept here.
+
+use std::future::Future;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use pulsar::proto::{
+    AuthData, BaseCommand, CommandAuthResponse, CommandConnect, CommandPong, FeatureFlags, base_command::Type,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::address::Address;
+use super::failure::refused;
+use super::frame::{self, Frame};
+use crate::error::{Error, Kind, Result};
+use crate::secret::Secret;
+
+/// The newest protocol whose commands this client speaks (4.0 brokers announce 21).
+const PROTOCOL_VERSION: i32 = 19;
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// How long a broker may take to answer one request.
+pub(crate) const ANSWER_LIMIT: Duration = Duration::from_secs(15);
+/// A broker sends a PING each 30 s; twice that without a byte is a dead connection.
+const READ_CHUNK: usize = 128 << 10;
+const DEFAULT_MAX_MESSAGE_SIZE: usize = 5 << 20;
+
+pub(crate) struct Connection {
+    stream: TcpStream,
+    inbox: BytesMut,
+    outbox: BytesMut,
+    token: Option<Secret>,
+    address: Address,
+    max_message_size: usize,
+    server_protocol: i32,
+    next_request: u64,
+}
+
+impl Connection {
+    /// Connects and authenticates. `proxied` is the broker behind a proxy at `address`.
+    pub async fn open(address: &Address, proxied: Option<&Address>, token: Option<&Secret>) -> Result<Self> {
+        let unreachable = || {
+            let text = format!("no connection to the broker at {address}; check service_url, the VPC and its security group");
+            Error::new(Kind::Unavailable, text)
+        };
+        let stream = within(CONNECT_LIMIT, TcpStream::connect((address.host.as_str(), address.port)), unreachable)
+            .await?
+            .map_err(|e| unreachable().because(e))?;
+        stream.set_nodelay(true).map_err(|e| unreachable().because(e))?;
+        let mut connection = Connection {
+            stream,
+            inbox: BytesMut::with_capacity(READ_CHUNK),
+            outbox: BytesMut::new(),
+            token: token.cloned(),
+            address: address.clone(),
+            max_message_size: DEFAULT_MAX_MESSAGE_SIZE,
+            server_protocol: 0,
+            next_request: 0,
+        };
+        within(ANSWER_LIMIT, connection.handshake(proxied), || connection_silent(address)).await??;
+        Ok(connection)
+    }
+
+    async fn handshake(&mut self, proxied: Option<&Address>) -> Result<()> {
+        let connect = CommandConnect {
+            client_version: concat!("tdmq-backup-", env!("CARGO_PKG_VERSION")).into(),
+            auth_method_name: self.token.as_ref().map(|_| "token".into()),
+            auth_data: self.token.as_ref().map(|token| token.reveal().as_bytes().to_vec()),
+            protocol_version: Some(PROTOCOL_VERSION),
+            proxy_to_broker_url: proxied.map(|broker| broker.authority()),
+            feature_flags: Some(FeatureFlags {
+                supports_auth_refresh: Some(true),
+                supports_broker_entry_metadata: Some(true),
+                ..FeatureFlags::default()
+            }),
+            ..CommandConnect::default()
+        };
+        self.send(&BaseCommand { connect: Some(connect), ..command(Type::Connect) }, &[]);
+        let doing = format!("connecting to the broker at {}", self.address);
+        loop {
+            let Frame { command, .. } = self.receive().await?;
+            if let Some(connected) = command.connected {
+                self.server_protocol = connected.protocol_version.unwrap_or(0);
+                let size = connected.max_message_size.and_then(|size| usize::try_from(size).ok());
+                self.max_message_size = size.filter(|size| *size > 0).unwrap_or(DEFAULT_MAX_MESSAGE_SIZE);
+                return Ok(());
+            }
+            if let Some(error) = command.error {
+                return Err(refused(&doing, error.error, &error.message));
+            }
+        }
+    }
+
+    /// The largest entry the broker will send, in bytes of payload.
+    pub fn max_message_size(&self) -> usize {
+        self.max_message_size
+    }
+
+    /// The protocol version that the broker announced.
+    pub fn server_protocol(&self) -> i32 {
+        self.server_protocol
+    }
+
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    pub fn request_id(&mut self) -> u64 {
+        self.next_request += 1;
+        self.next_request
+    }
+
+    /// Queues a command; the next [`Connection::receive`] or [`Connection::flush`] sends it.
+    pub fn send(&mut self, command: &BaseCommand, extra: &[u8]) {
+        frame::put(&mut self.outbox, command, extra);
+    }
+
+    pub async fn flush(&mut self) -> Result<()> {
+        while !self.outbox.is_empty() {
+            let written = self.stream.write_buf(&mut self.outbox).await.map_err(|e| self.lost().because(e))?;
+            if written == 0 {
+                return Err(self.lost());
+            }
+        }
+        Ok(())
+    }
+
+    /// The next frame that is not housekeeping.
+    pub async fn receive(&mut self) -> Result<Frame> {
+        loop {
+            self.flush().await?;
+            let wanted = match frame::take(&mut self.inbox, self.max_message_size)? {
+                Ok(frame) => match self.keep_house(&frame.command) {
+                    true => continue,
+                    false => return Ok(frame),
+                },
+                Err(wanted) => wanted,
+            };
+            self.inbox.reserve((wanted - self.inbox.len()).max(READ_CHUNK));
+            match self.stream.read_buf(&mut self.inbox).await {
+                Ok(0) => return Err(self.lost()),
+                Ok(_) => {}
+                Err(e) => return Err(self.lost().because(e)),
+            }
+        }
+    }
+
+    /// Answers what any client must answer; true when there is nothing more to the frame.
+    fn keep_house(&mut self, frame: &BaseCommand) -> bool {
+        match frame.r#type() {
+            Type::Ping => {
+                self.send(&BaseCommand { pong: Some(CommandPong {}), ..command(Type::Pong) }, &[]);
+                true
+            }
+            Type::Pong => true,
+            Type::AuthChallenge => {
+                let data = self.token.as_ref().map(|token| token.reveal().as_bytes().to_vec());
+                let response = CommandAuthResponse {
+                    client_version: Some(concat!("tdmq-backup-", env!("CARGO_PKG_VERSION")).into()),
+                    response: Some(AuthData { auth_method_name: Some("token".into()), auth_data: data }),
+                    protocol_version: Some(PROTOCOL_VERSION),
+                };
+                self.send(&BaseCommand { auth_response: Some(response), ..command(Type::AuthResponse) }, &[]);
+                true
+            }
+            _ => false,
+        }
+    }
+
+
+    /// Says goodbye and waits, at most `limit`, until the broker has closed too: by then it has let go
+    /// of the subscription. What still arrives is dropped.
+    pub async fn close(mut self, limit: Duration) {
+        let goodbye = async {
+            self.flush().await?;
+            self.stream.shutdown().await.map_err(|e| self.lost().because(e))?;
+            loop {
+                self.inbox.clear();
+                self.inbox.reserve(READ_CHUNK);
+                if !matches!(self.stream.read_buf(&mut self.inbox).await, Ok(n) if n > 0) {
+                    return Ok::<(), Error>(());
+                }
+            }
+        };
+        // Nothing is owed to the broker any more: whatever goes wrong here changes nothing.
+        let _ = timeout(limit, goodbye).await;
+    }
+
+    fn lost(&self) -> Error {
+        Error::new(Kind::Unavailable, format!("the connection to the broker at {} was lost", self.address))
+    }
+}
+
+/// A command with nothing but its type.
+pub(crate) fn command(r#type: Type) -> BaseCommand {
+    BaseCommand { r#type: r#type as i32, ..BaseCommand::default() }
+}
+
+pub(crate) fn connection_silent(address: &Address) -> Error {
+    Error::new(Kind::Unavailable, format!("the broker at {address} does not answer"))
+}
+
+/// `work`, or `late` when it takes longer than `limit`.
+pub(crate) async fn within<T>(limit: Duration, work: impl Future<Output = T>, late: impl FnOnce() -> Error) -> Result<T> {
+    timeout(limit, work).await.map_err(|_| late())
+}

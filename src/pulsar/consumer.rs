@@ -1,0 +1,347 @@
+//! A durable, exclusive consumer of one partition that reads a backlog once and waits for its receipts.
+//!
+//! ```text
+//!  FLOW (permits by bytes) ──▶ broker ──▶ MESSAGE ──▶ queue ──▶ next()
+//!                                          past the budget: dropped, and everything after it too,
+//!                                          until a new consumer starts behind the mark-delete position
+//! ```
+//!
+//! Owns the order of entries and the memory they may take. Does not own what is done with them.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::time::Duration;
+
+use pulsar::proto::{
+    BaseCommand, CommandAck, CommandCloseConsumer, CommandConsumerStats, CommandFlow, CommandGetLastMessageId,
+    CommandMessage, CommandSubscribe, MessageIdData, base_command::Type, command_ack::AckType,
+    command_subscribe::{InitialPosition, SubType},
+};
+use tokio::time::{Instant, timeout_at};
+
+use super::connection::{ANSWER_LIMIT, Connection, command, connection_silent, within};
+use super::failure::refused;
+use super::frame::{self, Frame};
+use super::permits::Permits;
+use crate::error::{Error, Kind, Result};
+use crate::message::{Entry, Position};
+use crate::object::Stored;
+use crate::source::{Bounds, Next, Receipt, Source};
+
+/// Read-ahead: bytes of entries that may wait in memory or be on their way.
+const READ_AHEAD: usize = 8 << 20;
+/// The first protocol version whose brokers answer an acknowledgement.
+const RECEIPTS_SINCE: i32 = 17;
+const GOODBYE_LIMIT: Duration = Duration::from_secs(2);
+
+/// Where a subscription that does not exist yet begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Initial {
+    Earliest,
+    Latest,
+}
+
+/// What is read, by whom.
+#[derive(Clone, Debug)]
+pub struct Subscription {
+    /// `persistent://tenant/namespace/topic`
+    pub topic: String,
+    pub name: String,
+    /// -1 for a topic without partitions.
+    pub partition: i32,
+    pub initial: Initial,
+}
+
+pub struct Consumer {
+    connection: Connection,
+    subscription: Subscription,
+    /// A new one for each attachment: frames for an old one are dropped.
+    id: u64,
+    queue: VecDeque<Entry>,
+    queued_bytes: usize,
+    permits: Permits,
+    /// The newest entry handed out or queued: what a new consumer brings again is dropped up to here.
+    accepted: Option<Position>,
+    /// Something was dropped for want of memory: nothing is accepted until a new consumer starts.
+    dropped: bool,
+    /// Why nothing more will come, found while doing something else.
+    broken: Option<Error>,
+    read_anything: bool,
+}
+
+impl Consumer {
+    /// Attaches to the subscription, creating it (durable) where it does not exist. Never creates a topic.
+    pub(crate) async fn attach(connection: Connection, subscription: Subscription) -> Result<Self> {
+        let largest = connection.max_message_size();
+        let mut consumer = Consumer {
+            connection,
+            subscription,
+            id: 0,
+            queue: VecDeque::new(),
+            queued_bytes: 0,
+            permits: Permits::new(READ_AHEAD, largest),
+            accepted: None,
+            dropped: false,
+            broken: None,
+            read_anything: false,
+        };
+        consumer.subscribe().await?;
+        Ok(consumer)
+    }
+
+    async fn subscribe(&mut self) -> Result<()> {
+        self.id += 1;
+        let Subscription { topic, name, initial, .. } = self.subscription.clone();
+        let doing = format!("subscribing {name:?} to {topic}");
+        let request_id = self.connection.request_id();
+        let position = match initial {
+            Initial::Earliest => InitialPosition::Earliest,
+            Initial::Latest => InitialPosition::Latest,
+        };
+        let subscribe = CommandSubscribe {
+            topic,
+            subscription: name,
+            sub_type: SubType::Exclusive as i32,
+            consumer_id: self.id,
+            request_id,
+            consumer_name: Some("tdmq-backup".into()),
+            durable: Some(true),
+            initial_position: Some(position as i32),
+            force_topic_creation: Some(false),
+            ..CommandSubscribe::default()
+        };
+        let ask = BaseCommand { subscribe: Some(subscribe), ..command(Type::Subscribe) };
+        self.ask(&doing, request_id, ask).await.map(drop)
+    }
+
+    async fn close_consumer(&mut self) -> Result<()> {
+        let request_id = self.connection.request_id();
+        let close = CommandCloseConsumer { consumer_id: self.id, request_id };
+        let ask = BaseCommand { close_consumer: Some(close), ..command(Type::CloseConsumer) };
+        self.ask("closing the consumer", request_id, ask).await.map(drop)
+    }
+
+    /// Sends a request and waits for its answer. Entries that come meanwhile are queued.
+    async fn ask(&mut self, doing: &str, request_id: u64, ask: BaseCommand) -> Result<BaseCommand> {
+        self.unbroken()?;
+        self.connection.send(&ask, &[]);
+        let address = self.connection.address().clone();
+        let wait = async {
+            loop {
+                if let Some(answer) = self.receive().await?
+                    && answers(&answer) == Some(request_id)
+                {
+                    return match &answer.error {
+                        Some(error) => Err(refused(doing, error.error, &error.message)),
+                        None => Ok(answer),
+                    };
+                }
+            }
+        };
+        within(ANSWER_LIMIT, wait, || connection_silent(&address)).await?
+    }
+
+    /// Reads one frame: an entry goes to the queue, anything that may be an answer is returned.
+    async fn receive(&mut self) -> Result<Option<BaseCommand>> {
+        let Frame { command, rest } = self.connection.receive().await?;
+        match command.r#type() {
+            Type::Message => {
+                let message = command.message.unwrap_or_default();
+                if message.consumer_id == self.id {
+                    self.accept(message, rest)?;
+                }
+                Ok(None)
+            }
+            Type::CloseConsumer if command.close_consumer.as_ref().is_some_and(|close| close.consumer_id == self.id) => {
+                let text = "the broker closed the consumer (the topic is being unloaded, or the subscription was taken away)";
+                Err(Error::new(Kind::Unavailable, text))
+            }
+            _ => Ok(Some(command)),
+        }
+    }
+
+    fn accept(&mut self, message: CommandMessage, rest: bytes::Bytes) -> Result<()> {
+        let position = position(&message.message_id);
+        let frame = rest.len();
+        let delivered = frame::delivered(rest).map_err(|why| {
+            Error::new(Kind::Corrupt, format!("entry {position} arrived damaged; nothing after it was acknowledged")).because(why)
+        })?;
+        self.permits.used(delivered.metadata.num_messages_in_batch.unwrap_or(1), frame);
+        let bytes = delivered.payload.len();
+        if self.accepted.is_some_and(|accepted| position <= accepted) {
+            return Ok(());
+        }
+        if self.dropped || (self.queued_bytes + bytes > READ_AHEAD && !self.queue.is_empty()) {
+            self.dropped = true;
+            return Ok(());
+        }
+        self.accepted = Some(position);
+        self.read_anything = true;
+        self.queued_bytes += bytes;
+        self.queue.push_back(Entry {
+            position,
+            partition: self.subscription.partition,
+            broker: delivered.broker,
+            metadata: delivered.metadata,
+            payload: delivered.payload,
+        });
+        Ok(())
+    }
+
+    fn pop(&mut self) -> Option<Entry> {
+        let entry = self.queue.pop_front()?;
+        self.queued_bytes = match self.queue.is_empty() {
+            true => 0,
+            false => self.queued_bytes.saturating_sub(entry.payload.len()),
+        };
+        Some(entry)
+    }
+
+    fn grant(&mut self) {
+        let permits = self.permits.grant(self.queued_bytes);
+        if permits > 0 {
+            let flow = CommandFlow { consumer_id: self.id, message_permits: permits };
+            self.connection.send(&BaseCommand { flow: Some(flow), ..command(Type::Flow) }, &[]);
+        }
+    }
+
+    /// A new consumer in place of this one: the broker delivers again from behind the mark-delete position.
+    async fn reattach(&mut self) -> Result<()> {
+        self.close_consumer().await?;
+        self.dropped = false;
+        self.permits.restart();
+        self.subscribe().await
+    }
+
+    fn unbroken(&mut self) -> Result<()> {
+        self.broken.take().map_or(Ok(()), Err)
+    }
+}
+
+impl Source for Consumer {
+    async fn bounds(&mut self) -> Result<Bounds> {
+        let request_id = self.connection.request_id();
+        let ask = CommandGetLastMessageId { consumer_id: self.id, request_id };
+        let ask = BaseCommand { get_last_message_id: Some(ask), ..command(Type::GetLastMessageId) };
+        let answer = self.ask("asking for the last message id", request_id, ask).await?;
+        let answer = answer.get_last_message_id_response.unwrap_or_default();
+        Ok(Bounds {
+            last: position(&answer.last_message_id),
+            mark_delete: answer.consumer_mark_delete_position.as_ref().map(position),
+        })
+    }
+
+    async fn next(&mut self, until: Instant) -> Result<Next> {
+        self.unbroken()?;
+        loop {
+            if let Some(entry) = self.pop() {
+                return Ok(Next::Entry(entry));
+            }
+            if self.dropped {
+                self.reattach().await?;
+                return Ok(Next::Reattached);
+            }
+            self.grant();
+            match timeout_at(until, self.receive()).await {
+                Err(_) => return Ok(Next::Silence),
+                Ok(received) => drop(received?),
+            }
+        }
+    }
+
+    fn unread(&mut self, entry: Entry) {
+        self.queued_bytes += entry.payload.len();
+        self.queue.push_front(entry);
+    }
+
+    async fn rewind(&mut self) -> Result<()> {
+        self.queue.clear();
+        self.queued_bytes = 0;
+        self.accepted = None;
+        self.reattach().await
+    }
+
+    async fn backlog(&mut self) -> Result<Option<u64>> {
+        let request_id = self.connection.request_id();
+        let ask = CommandConsumerStats { request_id, consumer_id: self.id };
+        let ask = BaseCommand { consumer_stats: Some(ask), ..command(Type::ConsumerStats) };
+        let doing = "asking for the backlog";
+        let answer = self.ask(doing, request_id, ask).await?.consumer_stats_response.unwrap_or_default();
+        match answer.error_code {
+            Some(code) => Err(refused(doing, code, answer.error_message.as_deref().unwrap_or_default())),
+            None => Ok(answer.msg_backlog),
+        }
+    }
+
+    async fn acknowledge(&mut self, stored: Stored) -> Result<Receipt> {
+        let through = stored.through();
+        let receipts = self.connection.server_protocol() >= RECEIPTS_SINCE;
+        let request_id = self.connection.request_id();
+        let id = MessageIdData { ledger_id: through.ledger as u64, entry_id: through.entry as u64, ..Default::default() };
+        let ack = CommandAck {
+            consumer_id: self.id,
+            ack_type: AckType::Cumulative as i32,
+            message_id: vec![id],
+            request_id: receipts.then_some(request_id),
+            ..CommandAck::default()
+        };
+        let ack = BaseCommand { ack: Some(ack), ..command(Type::Ack) };
+        if receipts {
+            match self.ask("acknowledging", request_id, ack).await {
+                Ok(answer) => {
+                    let answer = answer.ack_response.unwrap_or_default();
+                    if let Some(code) = answer.error {
+                        return Err(refused("acknowledging", code, answer.message.as_deref().unwrap_or_default()));
+                    }
+                }
+                Err(error) if error.kind() == Kind::Unavailable => return Ok(Receipt::Unconfirmed),
+                Err(error) => return Err(error),
+            }
+        } else {
+            self.connection.send(&ack, &[]);
+        }
+        // The broker handles a connection's commands in order: this answer comes after the acknowledgement,
+        // and its mark-delete position shows what became of it.
+        match self.bounds().await {
+            Ok(Bounds { mark_delete: Some(at), .. }) if at < through => Ok(Receipt::Unconfirmed),
+            Ok(_) => Ok(Receipt::Confirmed),
+            Err(_) => Ok(Receipt::Unconfirmed),
+        }
+    }
+
+    async fn attend<F: Future>(&mut self, work: F) -> F::Output {
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return done,
+                received = self.receive(), if self.broken.is_none() => self.broken = received.err(),
+            }
+        }
+    }
+
+    async fn close(mut self) {
+        if self.read_anything && self.broken.is_none() {
+            // Whether or not the broker answers, the connection is closed next.
+            let _ = tokio::time::timeout(GOODBYE_LIMIT, self.close_consumer()).await;
+        }
+        self.connection.close(GOODBYE_LIMIT).await;
+    }
+}
+
+/// The request that a command answers.
+fn answers(command: &BaseCommand) -> Option<u64> {
+    match command.r#type() {
+        Type::Success => command.success.as_ref().map(|c| c.request_id),
+        Type::Error => command.error.as_ref().map(|c| c.request_id),
+        Type::GetLastMessageIdResponse => command.get_last_message_id_response.as_ref().map(|c| c.request_id),
+        Type::ConsumerStatsResponse => command.consumer_stats_response.as_ref().map(|c| c.request_id),
+        Type::AckResponse => command.ack_response.as_ref().and_then(|c| c.request_id),
+        _ => None,
+    }
+}
+
+/// The wire's ids are unsigned: what it prints as -1 is the largest number there.
+fn position(id: &MessageIdData) -> Position {
+    Position::new(id.ledger_id as i64, id.entry_id as i64)
+}

@@ -1,0 +1,51 @@
+//! What a broker's error means to the reader.
+
+use pulsar::proto::ServerError;
+
+use crate::error::{Error, Kind};
+
+/// An error of the broker while `doing`, with the broker's own words as its source.
+pub(crate) fn refused(doing: &str, code: i32, words: &str) -> Error {
+    let code = ServerError::try_from(code).unwrap_or(ServerError::UnknownError);
+    let kind = kind(code);
+    let advice = advice(code);
+    let words = format!("the broker says {}: {words}", code.as_str_name());
+    Error::new(kind, if advice.is_empty() { doing.to_owned() } else { format!("{doing}: {advice}") }).because(words)
+}
+
+fn kind(code: ServerError) -> Kind {
+    match code {
+        ServerError::AuthenticationError | ServerError::AuthorizationError | ServerError::NotAllowedError => Kind::Denied,
+        ServerError::ConsumerBusy => Kind::Busy,
+        ServerError::TopicNotFound | ServerError::SubscriptionNotFound | ServerError::ConsumerNotFound => Kind::NotFound,
+        ServerError::InvalidTopicName | ServerError::UnsupportedVersionError => Kind::Invalid,
+        ServerError::ChecksumError => Kind::Corrupt,
+        ServerError::UnknownError
+        | ServerError::MetadataError
+        | ServerError::PersistenceError
+        | ServerError::ServiceNotReady
+        | ServerError::ProducerBlockedQuotaExceededError
+        | ServerError::ProducerBlockedQuotaExceededException
+        | ServerError::TopicTerminatedError
+        | ServerError::ProducerBusy
+        | ServerError::IncompatibleSchema
+        | ServerError::ConsumerAssignError
+        | ServerError::TransactionCoordinatorNotFound
+        | ServerError::InvalidTxnStatus
+        | ServerError::TransactionConflict
+        | ServerError::TransactionNotFound
+        | ServerError::ProducerFenced
+        | ServerError::TooManyRequests => Kind::Unavailable,
+    }
+}
+
+fn advice(code: ServerError) -> &'static str {
+    match code {
+        ServerError::AuthenticationError => "the token was refused; check TDMQ_BACKUP_TOKEN or token_file against the role's key",
+        ServerError::AuthorizationError => "the role may not do this; grant it `consume` on the namespace",
+        ServerError::TopicNotFound => "the topic does not exist; check cluster, namespace and topic (nothing is created by a typing mistake)",
+        ServerError::SubscriptionNotFound => "the subscription does not exist and the broker creates none; create it, or mend `subscription`",
+        ServerError::ConsumerBusy => "somebody else holds the subscription",
+        _ => "",
+    }
+}

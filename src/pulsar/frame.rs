@@ -1,0 +1,109 @@
+//! The binary protocol's frames: bytes to commands and back, without copying a payload.
+//!
+//! ```text
+//! simple   [total u32][command size u32][BaseCommand]
+//! message  [total u32][command size u32][BaseCommand: MESSAGE]
+//!          [0x0e02][size u32][BrokerEntryMetadata]            where the broker adds it
+//!          [0x0e01][CRC-32C u32 of all that follows]          absent from very old producers
+//!          [metadata size u32][MessageMetadata][payload]
+//! ```
+//!
+//! Source: "Pulsar binary protocol specification" and `Commands.java` of Apache Pulsar.
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use prost::Message as _;
+use pulsar::proto::{BaseCommand, BrokerEntryMetadata, MessageMetadata};
+
+use crate::error::{Error, Kind, Result};
+
+const CHECKSUM_MAGIC: u16 = 0x0e01;
+const BROKER_METADATA_MAGIC: u16 = 0x0e02;
+
+/// Room beside a payload of `max_message_size` for its command and metadata, as the broker reckons it.
+const FRAME_PADDING: usize = 10 * 1024;
+
+/// One frame as it arrived.
+#[derive(Debug)]
+pub(crate) struct Frame {
+    pub command: BaseCommand,
+    /// What follows the command: only a MESSAGE has it.
+    pub rest: Bytes,
+}
+
+/// The envelope and the payload of a MESSAGE frame.
+pub(crate) struct Delivered {
+    pub broker: Option<BrokerEntryMetadata>,
+    pub metadata: MessageMetadata,
+    pub payload: Bytes,
+}
+
+/// Takes the next whole frame from `inbox`, or says how many bytes it wants to be whole.
+pub(crate) fn take(inbox: &mut BytesMut, max_message_size: usize) -> Result<Result<Frame, usize>> {
+    let Some(head) = inbox.first_chunk::<4>() else { return Ok(Err(4)) };
+    let total = u32::from_be_bytes(*head) as usize;
+    if !(4..=max_message_size + FRAME_PADDING).contains(&total) {
+        return Err(corrupt(format!("a frame claims {total} bytes: is this a Pulsar broker's binary port?")));
+    }
+    if inbox.len() < 4 + total {
+        return Ok(Err(4 + total));
+    }
+    let mut frame = inbox.split_to(4 + total).freeze();
+    frame.advance(4);
+    let size = frame.get_u32() as usize;
+    if size > frame.len() {
+        return Err(corrupt(format!("a command claims {size} bytes in a frame of {total}")));
+    }
+    let command = BaseCommand::decode(frame.split_to(size)).map_err(|e| corrupt("a command does not parse").because(e))?;
+    Ok(Ok(Frame { command, rest: frame }))
+}
+
+/// Splits what follows a MESSAGE command, its checksum verified.
+pub(crate) fn delivered(mut rest: Bytes) -> Result<Delivered> {
+    let mut broker = None;
+    if magic(&rest) == Some(BROKER_METADATA_MAGIC) {
+        rest.advance(2);
+        let part = sized(&mut rest)?;
+        broker = Some(BrokerEntryMetadata::decode(part).map_err(|e| corrupt("broker metadata does not parse").because(e))?);
+    }
+    if magic(&rest) == Some(CHECKSUM_MAGIC) && rest.len() >= 6 {
+        rest.advance(2);
+        let said = rest.get_u32();
+        let found = crc32c::crc32c(&rest);
+        if said != found {
+            return Err(corrupt(format!("its CRC-32C is {found:08x}, the frame says {said:08x}")));
+        }
+    }
+    let metadata = sized(&mut rest)?;
+    let metadata = MessageMetadata::decode(metadata).map_err(|e| corrupt("its metadata does not parse").because(e))?;
+    Ok(Delivered { broker, metadata, payload: rest })
+}
+
+/// Appends `command` as a simple frame. `extra` stands behind the command's own bytes, as fields
+/// that the crate's types do not know.
+pub(crate) fn put(outbox: &mut BytesMut, command: &BaseCommand, extra: &[u8]) {
+    let size = command.encoded_len() + extra.len();
+    outbox.reserve(8 + size);
+    outbox.put_u32(4 + size as u32);
+    outbox.put_u32(size as u32);
+    command.encode(outbox).expect("a BytesMut grows");
+    outbox.put_slice(extra);
+}
+
+fn magic(rest: &Bytes) -> Option<u16> {
+    rest.first_chunk::<2>().map(|bytes| u16::from_be_bytes(*bytes))
+}
+
+fn sized(rest: &mut Bytes) -> Result<Bytes> {
+    let size = rest.first_chunk::<4>().map(|bytes| u32::from_be_bytes(*bytes) as usize);
+    match size {
+        Some(size) if size <= rest.len() - 4 => {
+            rest.advance(4);
+            Ok(rest.split_to(size))
+        }
+        _ => Err(corrupt("its parts are longer than the frame")),
+    }
+}
+
+fn corrupt(what: impl Into<String>) -> Error {
+    Error::new(Kind::Corrupt, what)
+}

@@ -1,0 +1,257 @@
+//! Which broker serves a topic: asked in the binary protocol, or over HTTP (TDMQ 2.7.1 and later).
+//!
+//! Nothing here creates a topic: a mistyped name is an error.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::{Request, StatusCode, Uri, header};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use prost::Message as _;
+use pulsar::proto::{
+    BaseCommand, CommandLookupTopic, CommandPartitionedTopicMetadata, base_command::Type,
+    command_lookup_topic_response::LookupType, command_partitioned_topic_metadata_response::LookupType as MetadataType,
+};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::address::Address;
+use super::connection::{ANSWER_LIMIT, Connection, command, connection_silent, within};
+use super::failure::refused;
+use crate::error::{Error, Kind, Result};
+use crate::rule::{Scheme, ServiceUrl, TopicName};
+use crate::secret::Secret;
+
+/// How many brokers may send us on to another before we give up.
+const MOST_REDIRECTS: usize = 20;
+const HTTP_LIMIT: Duration = Duration::from_secs(10);
+const MOST_ANSWER_BYTES: usize = 64 << 10;
+
+/// `metadata_auto_creation_enabled = false`: field 6 of the partition metadata command, which the
+/// crate's types do not know, as varint.
+const DO_NOT_CREATE: &[u8] = &[6 << 3, 0];
+
+/// Finds the broker of `topic` and returns a connection to it.
+pub(crate) async fn connect(service: &ServiceUrl, topic: &TopicName, token: Option<&Secret>) -> Result<Connection> {
+    let (host, port) = &service.hosts[0];
+    let door = Address::new(host, *port);
+    match service.scheme {
+        Scheme::Http | Scheme::Https => over_http(&door, topic, token).await,
+        Scheme::Pulsar | Scheme::PulsarSsl => binary(door, topic, token).await,
+    }
+}
+
+/// What the reader of a partitioned topic needs to know until partitions are read one by one.
+fn refuse_partitions(topic: &TopicName, partitions: u32) -> Result<()> {
+    if partitions == 0 {
+        return Ok(());
+    }
+    let text = format!(
+        "topic {topic} has {partitions} partitions: partitioned topics are not yet available; name one partition, as in {topic}-partition-0"
+    );
+    Err(Error::new(Kind::Invalid, text))
+}
+
+async fn binary(door: Address, topic: &TopicName, token: Option<&Secret>) -> Result<Connection> {
+    let mut connection = Connection::open(&door, None, token).await?;
+    refuse_partitions(topic, partitions(&mut connection, topic).await?)?;
+    let mut authoritative = false;
+    for _ in 0..MOST_REDIRECTS {
+        let answer = ask_broker(&mut connection, topic, authoritative).await?;
+        match answer {
+            Answer::Here { broker, proxied: false } if broker == *connection.address() => return Ok(connection),
+            Answer::Here { broker, proxied: false } => return Connection::open(&broker, None, token).await,
+            Answer::Here { broker, proxied: true } => return Connection::open(&door, Some(&broker), token).await,
+            Answer::Ask { broker, proxied, authoritative: next } => {
+                authoritative = next;
+                connection = match proxied {
+                    true => Connection::open(&door, Some(&broker), token).await?,
+                    false => Connection::open(&broker, None, token).await?,
+                };
+            }
+        }
+    }
+    Err(Error::new(Kind::Unavailable, format!("looking up {topic}: the brokers send us round in circles")))
+}
+
+async fn partitions(connection: &mut Connection, topic: &TopicName) -> Result<u32> {
+    let doing = format!("asking for the partitions of {topic}");
+    let request_id = connection.request_id();
+    let ask = CommandPartitionedTopicMetadata { topic: topic.to_string(), request_id, ..Default::default() };
+    let mut ask = BaseCommand { partition_metadata: Some(ask), ..command(Type::PartitionedMetadata) };
+    // An unknown field belongs inside the sub-message, so the sub-message is rewritten by hand.
+    let inner = ask.partition_metadata.take().map(|inner| inner.encode_to_vec()).unwrap_or_default();
+    connection.send(&ask, &sub_message(Type::PartitionedMetadata as u32, &[&inner, DO_NOT_CREATE].concat()));
+    let answer = answer(connection, |c| {
+        let found = c.partition_metadata_response.as_ref().is_some_and(|r| r.request_id == request_id);
+        found || c.error.as_ref().is_some_and(|e| e.request_id == request_id)
+    });
+    let answer = answer.await?;
+    if let Some(error) = answer.error {
+        return Err(refused(&doing, error.error, &error.message));
+    }
+    let response = answer.partition_metadata_response.unwrap_or_default();
+    match response.response {
+        Some(code) if code == MetadataType::Failed as i32 => {
+            Err(refused(&doing, response.error.unwrap_or_default(), response.message.as_deref().unwrap_or_default()))
+        }
+        _ => Ok(response.partitions.unwrap_or(0)),
+    }
+}
+
+enum Answer {
+    Here { broker: Address, proxied: bool },
+    Ask { broker: Address, proxied: bool, authoritative: bool },
+}
+
+async fn ask_broker(connection: &mut Connection, topic: &TopicName, authoritative: bool) -> Result<Answer> {
+    let doing = format!("looking up {topic}");
+    let request_id = connection.request_id();
+    let ask = CommandLookupTopic {
+        topic: topic.to_string(),
+        request_id,
+        authoritative: Some(authoritative),
+        ..CommandLookupTopic::default()
+    };
+    connection.send(&BaseCommand { lookup_topic: Some(ask), ..command(Type::Lookup) }, &[]);
+    let answer = answer(connection, |c| {
+        let found = c.lookup_topic_response.as_ref().is_some_and(|r| r.request_id == request_id);
+        found || c.error.as_ref().is_some_and(|e| e.request_id == request_id)
+    });
+    let answer = answer.await?;
+    if let Some(error) = answer.error {
+        return Err(refused(&doing, error.error, &error.message));
+    }
+    let response = answer.lookup_topic_response.unwrap_or_default();
+    let kind = response.response.and_then(|code| LookupType::try_from(code).ok());
+    if kind == Some(LookupType::Failed) || kind.is_none() {
+        return Err(refused(&doing, response.error.unwrap_or_default(), response.message.as_deref().unwrap_or_default()));
+    }
+    let url = response.broker_service_url.unwrap_or_default();
+    let broker = Address::from_broker_url(&url).ok_or_else(|| unusable(topic, &url))?;
+    let proxied = response.proxy_through_service_url.unwrap_or(false);
+    Ok(match kind {
+        Some(LookupType::Redirect) => {
+            Answer::Ask { broker, proxied, authoritative: response.authoritative.unwrap_or(false) }
+        }
+        _ => Answer::Here { broker, proxied },
+    })
+}
+
+fn unusable(topic: &TopicName, url: &str) -> Error {
+    let text = format!("looking up {topic}: the broker's address is {url:?}, not pulsar://host:port (TLS is not yet available)");
+    Error::new(Kind::Unavailable, text)
+}
+
+/// A sub-message field by hand: tag, length, bytes.
+fn sub_message(field: u32, bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len() + 6);
+    prost::encoding::encode_key(field, prost::encoding::WireType::LengthDelimited, &mut out);
+    prost::encoding::encode_varint(bytes.len() as u64, &mut out);
+    out.extend_from_slice(bytes);
+    out
+}
+
+/// Waits for the frame that `mine` accepts; nothing else can be under way on a fresh connection.
+async fn answer(connection: &mut Connection, mine: impl Fn(&BaseCommand) -> bool) -> Result<BaseCommand> {
+    let address = connection.address().clone();
+    let wait = async {
+        loop {
+            let frame = connection.receive().await?;
+            if mine(&frame.command) {
+                return Ok(frame.command);
+            }
+        }
+    };
+    within(ANSWER_LIMIT, wait, || connection_silent(&address)).await?
+}
+
+#[derive(Deserialize)]
+struct Partitions {
+    partitions: u32,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Found {
+    broker_url: Option<String>,
+}
+
+async fn over_http(door: &Address, topic: &TopicName, token: Option<&Secret>) -> Result<Connection> {
+    let path = format!("persistent/{}/{}/{}", topic.tenant, topic.namespace, url_part(&topic.topic));
+    let url = format!("http://{door}/admin/v2/{path}/partitions?checkAllowAutoCreation=false");
+    let answer: Partitions = get(url, topic, token).await?;
+    refuse_partitions(topic, answer.partitions)?;
+    let found: Found = get(format!("http://{door}/lookup/v2/topic/{path}"), topic, token).await?;
+    let url = found.broker_url.unwrap_or_default();
+    let broker = Address::from_broker_url(&url).ok_or_else(|| unusable(topic, &url))?;
+    Connection::open(&broker, None, token).await
+}
+
+fn url_part(text: &str) -> String {
+    percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
+}
+
+async fn get<T: DeserializeOwned>(url: String, topic: &TopicName, token: Option<&Secret>) -> Result<T> {
+    let doing = format!("looking up {topic} over HTTP");
+    let unavailable = |why: String| Error::new(Kind::Unavailable, doing.clone()).because(why);
+    let mut connector = HttpConnector::new();
+    connector.set_connect_timeout(Some(Duration::from_secs(5)));
+    connector.set_nodelay(true);
+    let client: Client<_, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build(connector);
+    let mut uri: Uri = url.parse().map_err(|e| Error::new(Kind::Invalid, doing.clone()).because(e))?;
+    for _ in 0..MOST_REDIRECTS {
+        let mut request = Request::get(uri.clone()).header(header::ACCEPT, "application/json");
+        if let Some(token) = token {
+            let mut bearer = header::HeaderValue::try_from(format!("Bearer {}", token.reveal()))
+                .map_err(|_| Error::new(Kind::Invalid, "the token has characters that no HTTP header may have"))?;
+            bearer.set_sensitive(true);
+            request = request.header(header::AUTHORIZATION, bearer);
+        }
+        let request = request.body(Empty::new()).map_err(|e| Error::new(Kind::Internal, doing.clone()).because(e))?;
+        let late = || unavailable(format!("{} does not answer", uri.authority().map_or("", |a| a.as_str())));
+        let reply = within(HTTP_LIMIT, client.request(request), late).await?;
+        // The client's own error prints as "client error (Connect)": its source says why.
+        let reply = reply.map_err(|e| unavailable(Error::new(Kind::Unavailable, "the request failed").because(e).chain()))?;
+        let status = reply.status();
+        if status.is_redirection() {
+            uri = redirect(reply.headers(), &doing)?;
+            continue;
+        }
+        let body = within(HTTP_LIMIT, Limited::new(reply.into_body(), MOST_ANSWER_BYTES).collect(), late).await?;
+        let body = body.map_err(|e| unavailable(e.to_string()))?.to_bytes();
+        if status != StatusCode::OK {
+            return Err(http_failure(&doing, status, &body));
+        }
+        return serde_json::from_slice(&body).map_err(|e| unavailable(format!("the answer is not what was expected: {e}")));
+    }
+    Err(unavailable("redirected round in circles".into()))
+}
+
+/// Where a broker sends us: only to plain HTTP, which is where the token already went.
+fn redirect(headers: &header::HeaderMap, doing: &str) -> Result<Uri> {
+    let to = headers.get(header::LOCATION).and_then(|value| value.to_str().ok()).and_then(|text| text.parse::<Uri>().ok());
+    to.filter(|uri| uri.scheme_str() == Some("http")).ok_or_else(|| {
+        Error::new(Kind::Unavailable, format!("{doing}: redirected to an address that is not http://host (TLS is not yet available)"))
+    })
+}
+
+fn http_failure(doing: &str, status: StatusCode, body: &[u8]) -> Error {
+    let (kind, advice) = match status.as_u16() {
+        401 => (Kind::Denied, ": the token was refused; check TDMQ_BACKUP_TOKEN or token_file against the role's key"),
+        403 => (Kind::Denied, ": the role may not do this; grant it `consume` on the namespace"),
+        404 => (Kind::NotFound, ": the topic does not exist; check cluster, namespace and topic"),
+        _ => (Kind::Unavailable, ""),
+    };
+    #[derive(Deserialize)]
+    struct Reason {
+        reason: String,
+    }
+    let words = serde_json::from_slice::<Reason>(body).map(|r| r.reason).unwrap_or_else(|_| {
+        String::from_utf8_lossy(&body[..body.len().min(200)]).trim().to_owned()
+    });
+    Error::new(kind, format!("{doing}{advice}")).because(format!("the broker says {status}: {words}"))
+}

@@ -1,0 +1,109 @@
+//! One invocation: a rule, the time there is, and the wire put together.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::batch::Caps;
+use crate::clock::Clock;
+use crate::drain::{self, Beginning, Job, Progress};
+use crate::encode;
+use crate::error::Result;
+use crate::head::Owner;
+use crate::names::partition_folder;
+use crate::pulsar::{self, Initial};
+use crate::report::Report;
+use crate::rule::{Addressing, Compression, Rule, Start, TopicName};
+use crate::store::{self, Keys, Limits, S3, Settings};
+
+/// What a run may take where the platform sets no limit of its own: the window and this much for storing.
+const STORING: Duration = Duration::from_secs(120);
+
+/// The function, set up once and invoked often.
+pub struct Function {
+    rule: Rule,
+    store: S3,
+}
+
+impl Function {
+    /// Reads credentials from `env`; connects to nothing.
+    pub fn new(rule: Rule, env: impl Fn(&str) -> Option<String>, clock: Clock) -> Result<Self> {
+        let endpoint = rule.endpoint.to_string();
+        let settings = Settings {
+            keys: Keys::from_env(env, &endpoint)?,
+            endpoint,
+            region: rule.region.clone(),
+            bucket: rule.bucket.as_str().to_owned(),
+            addressing: match rule.addressing {
+                Addressing::Virtual => store::Addressing::Virtual,
+                Addressing::Path => store::Addressing::Path,
+            },
+            storage_class: None,
+            sse: None,
+            limits: Limits::default(),
+        };
+        Ok(Function { store: S3::new(settings, clock)?, rule })
+    }
+
+    pub fn rule(&self) -> &Rule {
+        &self.rule
+    }
+
+    /// One run. `deadline` is when the platform ends it; `None` where that is not known. Never fails:
+    /// what goes wrong stands in the report. Nothing of it is left running.
+    pub async fn invoke(&self, deadline: Option<Instant>, clock: &Clock, watch: &mut dyn FnMut(Progress)) -> Report {
+        let now = clock.now();
+        let deadline = deadline.filter(|at| *at > now).unwrap_or(now + self.rule.interval + STORING);
+        let store = self.store.until(drain::store_deadline(deadline, now));
+        let job = job(&self.rule, deadline);
+        let report =
+            Report::new(&self.rule.name, self.rule.topic.to_string(), &self.rule.subscription, self.rule.warnings.clone());
+        let attach = async |beginning| {
+            let initial = match beginning {
+                Beginning::AsAsked if self.rule.start == Start::Latest => Initial::Latest,
+                Beginning::AsAsked | Beginning::Earliest => Initial::Earliest,
+            };
+            pulsar::attach(&self.rule, initial).await
+        };
+        drain::run(&job, &store, attach, clock, report, watch).await
+    }
+}
+
+fn job(rule: &Rule, deadline: Instant) -> Job {
+    let partition = rule.topic.partition().unwrap_or(-1);
+    Job {
+        owner: Owner { topic: rule.topic.to_string(), subscription: rule.subscription.clone(), partition },
+        folder: partition_folder(&rule.prefix, &whole(&rule.topic), partition),
+        start: asked(&rule.start),
+        caps: Caps { messages: rule.max_messages.into(), bytes: rule.max_bytes },
+        max_objects: rule.max_objects,
+        interval: rule.interval,
+        compression: match rule.compression {
+            Compression::None => encode::Compression::None,
+            _ => encode::Compression::Gzip,
+        },
+        deadline,
+    }
+}
+
+/// The start as the rule file writes it.
+fn asked(start: &Start) -> String {
+    match start {
+        Start::Continue => "continue".into(),
+        Start::Earliest => "earliest".into(),
+        Start::Latest => "latest".into(),
+        Start::Timestamp(ms) => ms.to_string(),
+        Start::Id(position) => position.to_string(),
+    }
+}
+
+/// The topic that a partition belongs to: objects of `t-partition-3` stand beside those of its siblings.
+fn whole(topic: &TopicName) -> TopicName {
+    let mut whole = topic.clone();
+    if topic.partition().is_some()
+        && let Some((name, _)) = topic.topic.rsplit_once("-partition-")
+    {
+        whole.topic = name.to_owned();
+    }
+    whole
+}

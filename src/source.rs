@@ -1,0 +1,82 @@
+//! The seam towards the broker: one partition of a topic, read once by one subscription.
+//!
+//! [`crate::pulsar::Consumer`] is the wire; the simulation has a model of it.
+
+use std::future::Future;
+
+use tokio::time::Instant;
+
+use crate::error::Result;
+use crate::message::{Entry, Position};
+use crate::object::Stored;
+
+/// What [`Source::next`] brings.
+#[derive(Debug)]
+pub enum Next {
+    Entry(Entry),
+    /// Nothing came until the given instant.
+    Silence,
+    /// A new consumer had to be attached. Nothing is lost or repeated by that, but somebody else may have
+    /// held the subscription in between: read the head again before going on.
+    Reattached,
+}
+
+/// Where the subscription stands, as the broker says in one answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// The last entry of the topic; -1:-1 where it has none.
+    pub last: Position,
+    /// Everything up to here is acknowledged. Brokers before 2.7 do not say.
+    pub mark_delete: Option<Position>,
+}
+
+impl Bounds {
+    /// Whether everything up to `last` is acknowledged. Trimming moves the mark-delete position to
+    /// `(next ledger, -1)`, hence "at or after".
+    pub fn nothing_to_do(&self) -> bool {
+        self.last.entry < 0 || self.mark_delete.is_some_and(|at| at >= self.last)
+    }
+
+    /// Whether an entry at `first` is still to be acknowledged, as far as the broker says.
+    pub fn still_owes(&self, first: Position) -> bool {
+        self.mark_delete.is_none_or(|at| at < first)
+    }
+}
+
+/// Whether the broker confirmed an acknowledgement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Receipt {
+    Confirmed,
+    /// Sent, and not confirmed in time or not yet visible: the entries may be delivered again.
+    Unconfirmed,
+}
+
+/// One partition, read by one subscription. Entries come in order, whole, each once, except that what
+/// is not acknowledged comes again after [`Source::rewind`] or in a later run.
+pub trait Source {
+    /// The last entry and the mark-delete position. An error also where our consumer is no longer
+    /// the one attached: an answer proves that it is.
+    fn bounds(&mut self) -> impl Future<Output = Result<Bounds>>;
+
+    /// The next entry, waiting at most until `until`.
+    fn next(&mut self, until: Instant) -> impl Future<Output = Result<Next>>;
+
+    /// Gives an entry back: the next [`Source::next`] yields it again.
+    fn unread(&mut self, entry: Entry);
+
+    /// Starts again behind the mark-delete position: what was delivered and not acknowledged comes again.
+    fn rewind(&mut self) -> impl Future<Output = Result<()>>;
+
+    /// Entries not acknowledged, as the broker counts them.
+    fn backlog(&mut self) -> impl Future<Output = Result<Option<u64>>>;
+
+    /// Acknowledges everything up to what was stored, and waits for the broker's receipt.
+    fn acknowledge(&mut self, stored: Stored) -> impl Future<Output = Result<Receipt>>;
+
+    /// Runs `work` to its end, keeping the connection alive meanwhile. What the broker delivers is kept
+    /// within the memory budget.
+    fn attend<F: Future>(&mut self, work: F) -> impl Future<Output = F::Output>;
+
+    /// Lets go of the subscription.
+    fn close(self) -> impl Future<Output = ()>;
+}
