@@ -114,9 +114,8 @@ impl Batch {
 
     fn full(&self, messages: u64) -> Option<Full> {
         let size = self.scratch.len();
-        if self.contents.span.is_none() {
-            return None;
-        }
+        // The first entry is taken whatever its size.
+        self.contents.span?;
         if self.contents.messages + messages > self.caps.messages {
             return Some(Full::Messages);
         }

@@ -164,7 +164,7 @@ async fn read(store: &impl Store, key: &str) -> Result<Records> {
     let mut download = store.open(key).await?.ok_or_else(gone)?;
     let lines = Lines { records: Records::new(), partial: Vec::new() };
     let mut sink = match key.ends_with(".gz") {
-        true => Sink::Gzip(MultiGzDecoder::new(lines)),
+        true => Sink::Gzip(Box::new(MultiGzDecoder::new(lines))),
         false => Sink::Plain(lines),
     };
     while let Some(chunk) = download.next().await? {
@@ -181,7 +181,7 @@ async fn read(store: &impl Store, key: &str) -> Result<Records> {
 }
 
 enum Sink {
-    Gzip(MultiGzDecoder<Lines>),
+    Gzip(Box<MultiGzDecoder<Lines>>),
     Plain(Lines),
 }
 

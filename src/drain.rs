@@ -204,7 +204,6 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
                 return Err(Error::new(Kind::Unavailable, text));
             }
         }
-        self.previous = self.head().done.as_ref().map(|done| done.last);
         Ok(())
     }
 

@@ -31,7 +31,7 @@ pub mod run;
 pub mod secret;
 pub mod source;
 pub mod store;
-#[cfg(any())]
+#[cfg(feature = "testing")]
 pub mod testing;
 
 pub use clock::Clock;

@@ -12,6 +12,7 @@ use crate::object::Stored;
 
 /// What [`Source::next`] brings.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly always an entry, moved once")]
 pub enum Next {
     Entry(Entry),
     /// Nothing came until the given instant.

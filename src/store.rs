@@ -9,21 +9,21 @@
 //! Owns: the seam and what its answers mean. Does not own: key names, what is in an object, when to
 //! try again in another run. Nothing here logs.
 
-mod bytes;
 mod credentials;
 mod dispatch;
 mod endpoint;
 mod failure;
 mod limits;
 mod s3;
+mod stream;
 mod wire;
 
 use std::collections::BTreeMap;
-use std::future::Future;
-use std::future::poll_fn;
+use std::fmt;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 
-use ::bytes::Bytes;
+use bytes::Bytes;
 use futures_core::Stream;
 
 use crate::Result;
@@ -100,6 +100,12 @@ pub struct Upload<'a> {
 /// The bytes of an object while they arrive.
 pub struct Download(Pin<Box<dyn Stream<Item = Result<Bytes>> + Send>>);
 
+impl fmt::Debug for Download {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Download")
+    }
+}
+
 impl Download {
     pub fn new(chunks: impl Stream<Item = Result<Bytes>> + Send + 'static) -> Self {
         Download(Box::pin(chunks))
@@ -115,7 +121,8 @@ impl Download {
 /// One bucket.
 ///
 /// Every call ends by its deadline, if the store was given one. Common errors: `Denied`, `NotFound`
-/// (the bucket), `Invalid` (endpoint, region or names), `Unavailable` (nothing was changed).
+/// (the bucket), `Invalid` (endpoint, region or names), `Unavailable` (not sent, or the store says that it
+/// failed).
 pub trait Store {
     /// The whole of an object of at most [`SMALL`] bytes; `None` when there is no such key. A larger one is
     /// `Corrupt`: nothing that is read this way is ever large.
@@ -123,16 +130,19 @@ pub trait Store {
 
     /// Writes `bytes` if `expect` holds, and answers the new version. `Conflict`: it did not hold, and
     /// nothing was written. `Unknown`: sent and not answered.
-    fn write_small(&self, key: &str, bytes: Vec<u8>, expect: Expect<'_>)
-    -> impl Future<Output = Result<Version>> + Send;
+    fn write_small(
+        &self,
+        key: &str,
+        bytes: Vec<u8>,
+        expect: Expect<'_>,
+    ) -> impl Future<Output = Result<Version>> + Send;
 
     /// Stores an object under a key of its own. `Ok` means that the store confirmed these very bytes, be it
     /// from this call or an earlier one. `Conflict`: the key holds something else, which stays where the
     /// store honours create-only writes. `Unknown`: sent, and neither the answer nor a look settled it.
     fn put(&self, upload: &Upload<'_>) -> impl Future<Output = Result<()>> + Send;
 
-    /// Length, metadata and version. `None` when there is no such key; a missing bucket looks the same,
-    /// since the answer to a HEAD has no body.
+    /// Length, metadata and version; `None` when the store says that there is no such key.
     fn look(&self, key: &str) -> impl Future<Output = Result<Option<Held>>> + Send;
 
     /// At most `limit` (1 to 1000) keys that start with `prefix` and sort after `after`, in the order of their

@@ -1,1 +1,10 @@
+//! A broker, a bucket and a broken server in this process: for tests, and what `demo` runs on.
 
+pub mod broker;
+pub mod bucket;
+pub mod compose;
+pub mod http;
+mod shelf;
+
+pub use bucket::{Bucket, Fault, Op};
+pub use http::{Http, Step};

@@ -21,6 +21,7 @@ const SILENCE: Duration = Duration::from_secs(1);
 const MOST_MISSING: usize = 100;
 
 /// What reading for one object came to.
+#[expect(clippy::large_enum_variant, reason = "one at a time, on the stack")]
 pub(super) enum Filled {
     /// `None` where nothing is to be written.
     Done(Option<Batch>, Stop),

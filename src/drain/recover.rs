@@ -52,6 +52,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
             self.head.fold(head.done, head.next);
         }
         let done = self.head().done.as_ref().map(|done| done.last);
+        self.previous = self.previous.or(done);
         let mut horizon = done;
         if done.is_some_and(|done| first <= done) || pinned.is_some() || self.suspect {
             self.source.attend(self.catalogue.load(first)).await?;

@@ -48,7 +48,7 @@ pub use read::{Fingerprint, Record, fingerprint, read};
 
 /// Appends the line of `message` to `out`.
 pub fn write(message: &Message<'_>, out: &mut Vec<u8>) {
-    let mut line = Line { out, empty: true };
+    let mut line = Object { out, empty: true };
     line.member("id", &format_args!("{}", message.id));
     line.member("publish_time", &message.publish_time);
     line.optional("event_time", message.event_time);
@@ -94,13 +94,13 @@ pub fn write(message: &Message<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"}\n");
 }
 
-/// A line being written, its last brace still missing.
-struct Line<'o> {
+/// A JSON object being written, its last brace still missing.
+struct Object<'o> {
     out: &'o mut Vec<u8>,
     empty: bool,
 }
 
-impl Line<'_> {
+impl Object<'_> {
     fn name(&mut self, name: &str) {
         self.out.push(if self.empty { b'{' } else { b',' });
         self.empty = false;
@@ -136,7 +136,7 @@ impl Line<'_> {
     /// Not a map: a map keeps one of two equal keys, and need not keep their order.
     fn properties(&mut self, properties: &[(&str, &str)]) {
         self.name("properties");
-        let mut object = Line { out: self.out, empty: true };
+        let mut object = Object { out: self.out, empty: true };
         for (name, value) in properties {
             object.member(name, value);
         }

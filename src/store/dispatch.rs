@@ -126,7 +126,14 @@ impl Call {
         let Ok(status) = status.try_into() else {
             return Err(self.doing.fails(Meaning::Garbled, "the answer has no valid status"));
         };
-        Ok(HttpResponse { status, body, headers: readable(&parts.headers, head).into_iter().filter_map(|(name, value)| Some((name.parse().ok()?, value))).collect() })
+        Ok(HttpResponse {
+            status,
+            body,
+            headers: readable(&parts.headers, head)
+                .into_iter()
+                .filter_map(|(name, value)| Some((name.parse().ok()?, value)))
+                .collect(),
+        })
     }
 
     /// Address, condition, signature; then from rusoto's types to hyper's.

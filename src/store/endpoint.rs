@@ -76,7 +76,9 @@ impl Endpoint {
     pub fn path(&self, path: &str) -> String {
         let own = match self.addressing {
             Addressing::Path => path,
-            Addressing::Virtual => path.strip_prefix('/').and_then(|path| path.strip_prefix(&self.bucket)).unwrap_or(path),
+            Addressing::Virtual => {
+                path.strip_prefix('/').and_then(|path| path.strip_prefix(&self.bucket)).unwrap_or(path)
+            }
         };
         if own.is_empty() { "/".to_owned() } else { own.to_owned() }
     }
@@ -84,7 +86,8 @@ impl Endpoint {
 
 /// Whether an endpoint is Tencent's, whose keys are Tencent's too.
 pub(super) fn is_cos(endpoint: &str) -> bool {
-    host(endpoint).is_some_and(|host| ["myqcloud.com", "tencentcos.cn", "tencentcos.com"].iter().any(|zone| within(&host, zone)))
+    host(endpoint)
+        .is_some_and(|host| ["myqcloud.com", "tencentcos.cn", "tencentcos.com"].iter().any(|zone| within(&host, zone)))
 }
 
 /// Whether an endpoint is Amazon's.

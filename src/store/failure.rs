@@ -1,11 +1,12 @@
 //! What a refusal, or silence, means.
 //!
-//! Owns: the table from status and `<Code>` to a [`Meaning`], and from there to the order that the reader
-//! gets. Does not own: when a request is given up, or what a caller makes of a missing key. The codes are those of
-//! the S3 and COS error references.
+//! Owns: reading a refusal, and the texts. Does not own: the table of codes ([`meaning`]), when a request is
+//! given up, or what a caller makes of a missing key.
 //!
 //! A text holds the operation, the key, the status, the code, the store's own message and the request id;
 //! never a header, a credential or a signed URL.
+
+mod meaning;
 
 use hyper::HeaderMap;
 
@@ -13,44 +14,7 @@ use super::credentials::Keys;
 use super::limits::Cut;
 use crate::{Error, Kind};
 
-/// What a failed request says about the store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Meaning {
-    NoSuchKey,
-    NoSuchBucket,
-    /// The condition of a write did not hold.
-    Precondition,
-    /// Another write of the same key was under way.
-    Contended,
-    /// The store does not know what was asked for, such as a condition.
-    Unsupported,
-    Forbidden,
-    BadKeys,
-    BadSignature,
-    ExpiredToken,
-    PathStyle,
-    Skewed,
-    /// The bucket lives elsewhere.
-    Elsewhere,
-    /// The store asks for fewer requests.
-    Slow,
-    /// The store, or something before it, broke while it worked.
-    Broken,
-    /// Something before the store did not wait for its answer.
-    Gateway,
-    /// The bytes did not arrive as they were sent.
-    Damaged,
-    /// Any other refusal: asking again would be refused again.
-    Rejected,
-    /// No byte of it left this program.
-    NotSent,
-    /// Sent, at least partly, and not answered to the end.
-    Unanswered,
-    /// The answer is longer than it can rightly be.
-    Oversized,
-    /// The answer is not what the protocol says.
-    Garbled,
-}
+pub(super) use meaning::Meaning;
 
 /// A request that did not succeed.
 #[derive(Debug)]
@@ -93,10 +57,9 @@ impl Doing {
     pub fn refused(&self, status: u16, headers: &HeaderMap, body: &[u8], keys: &Keys) -> Failure {
         let body = String::from_utf8_lossy(body);
         let code = element(&body, "Code").unwrap_or_default();
-        let meaning = meaning(status, &code, self.write);
-        let named = |names: &[&str]| {
-            names.iter().find_map(|name| headers.get(*name)?.to_str().ok()).map(|text| tidy(text, 80))
-        };
+        let meaning = Meaning::of(status, &code);
+        let named =
+            |names: &[&str]| names.iter().find_map(|name| headers.get(*name)?.to_str().ok()).map(|text| tidy(text, 80));
         let mut why = format!("{status}");
         if !code.is_empty() {
             why += &format!(" {}", tidy(&code, 60));
@@ -117,7 +80,7 @@ impl Doing {
         if let Some(id) = id.filter(|id| !id.is_empty()) {
             why += &format!(" (request {})", tidy(&id, 80));
         }
-        if let Some(advice) = advice(meaning) {
+        if let Some(advice) = meaning.advice() {
             why += &format!(": {advice}");
         }
         self.fails(meaning, &keys.redact(&why))
@@ -139,119 +102,14 @@ impl Failure {
         }
     }
 
-    pub fn kind(&self) -> Kind {
-        match self.meaning {
-            Meaning::NoSuchKey | Meaning::NoSuchBucket => Kind::NotFound,
-            Meaning::Precondition | Meaning::Contended => Kind::Conflict,
-            Meaning::Forbidden
-            | Meaning::BadKeys
-            | Meaning::BadSignature
-            | Meaning::ExpiredToken
-            | Meaning::PathStyle => Kind::Denied,
-            Meaning::Unsupported | Meaning::Elsewhere | Meaning::Rejected => Kind::Invalid,
-            Meaning::Skewed | Meaning::Slow | Meaning::Broken | Meaning::Damaged | Meaning::NotSent => Kind::Unavailable,
-            Meaning::Gateway | Meaning::Unanswered | Meaning::Garbled if self.write => Kind::Unknown,
-            Meaning::Gateway | Meaning::Unanswered | Meaning::Garbled => Kind::Unavailable,
-            Meaning::Oversized => Kind::Corrupt,
-        }
-    }
-
-    /// Whether the object of a failed write may be in the store all the same: then a look decides.
+    /// Whether this was a write whose object may be in the store all the same: then a look decides.
     pub fn may_be_stored(&self) -> bool {
-        match self.meaning {
-            Meaning::Precondition
-            | Meaning::Contended
-            | Meaning::Broken
-            | Meaning::Gateway
-            | Meaning::Unanswered
-            | Meaning::Oversized
-            | Meaning::Garbled => true,
-            Meaning::NoSuchKey
-            | Meaning::NoSuchBucket
-            | Meaning::Unsupported
-            | Meaning::Forbidden
-            | Meaning::BadKeys
-            | Meaning::BadSignature
-            | Meaning::ExpiredToken
-            | Meaning::PathStyle
-            | Meaning::Skewed
-            | Meaning::Elsewhere
-            | Meaning::Slow
-            | Meaning::Damaged
-            | Meaning::Rejected
-            | Meaning::NotSent => false,
-        }
+        self.write && self.meaning.may_be_stored()
     }
-}
 
-/// By the code where there is one; by the status where there is none (the answer to a HEAD) or it is new.
-fn meaning(status: u16, code: &str, write: bool) -> Meaning {
-    match code {
-        "NoSuchBucket" => Meaning::NoSuchBucket,
-        "NoSuchKey" => Meaning::NoSuchKey,
-        "PreconditionFailed" | "FileAlreadyExists" => Meaning::Precondition,
-        "ConditionalRequestConflict" | "OperationAborted" => Meaning::Contended,
-        "NotImplemented" => Meaning::Unsupported,
-        "InvalidAccessKeyId" | "InvalidToken" | "NotSignedUp" => Meaning::BadKeys,
-        "SignatureDoesNotMatch" => Meaning::BadSignature,
-        "ExpiredToken" | "TokenRefreshRequired" | "RequestExpired" => Meaning::ExpiredToken,
-        "PathStyleDomainForbidden" => Meaning::PathStyle,
-        "RequestTimeTooSkewed" => Meaning::Skewed,
-        "PermanentRedirect"
-        | "TemporaryRedirect"
-        | "Redirect"
-        | "AuthorizationHeaderMalformed"
-        | "IncorrectEndpoint"
-        | "IllegalLocationConstraintException" => Meaning::Elsewhere,
-        "SlowDown" | "ServiceUnavailable" | "TooManyRequests" | "RequestLimitExceeded" => Meaning::Slow,
-        "InternalError" => Meaning::Broken,
-        "BadDigest" | "IncompleteBody" | "RequestTimeout" => Meaning::Damaged,
-        _ => match status {
-            300..=399 => Meaning::Elsewhere,
-            401 | 403 => Meaning::Forbidden,
-            404 if write => Meaning::NoSuchBucket,
-            404 => Meaning::NoSuchKey,
-            408 => Meaning::Damaged,
-            409 => Meaning::Contended,
-            412 => Meaning::Precondition,
-            429 | 503 => Meaning::Slow,
-            500 => Meaning::Broken,
-            501 => Meaning::Unsupported,
-            400..=499 => Meaning::Rejected,
-            502.. => Meaning::Gateway,
-            _ => Meaning::Garbled,
-        },
+    pub fn kind(&self) -> Kind {
+        self.meaning.kind(self.write)
     }
-}
-
-/// What the reader can do, beyond what the kind says.
-fn advice(meaning: Meaning) -> Option<&'static str> {
-    Some(match meaning {
-        Meaning::NoSuchBucket => "create the bucket or mend `bucket` and `region`",
-        Meaning::Forbidden => {
-            "grant the role or the key GetObject, PutObject and ListBucket on this bucket and prefix (without \
-             ListBucket a missing key is answered the same way)"
-        }
-        Meaning::BadKeys => "the store does not know this key or token: set the keys of this store's own cloud",
-        Meaning::BadSignature => "the secret key does not belong to the key id, or something changed the request on its way",
-        Meaning::ExpiredToken => "the temporary credentials have ended: the platform gives new ones, by hand set new ones",
-        Meaning::PathStyle => "set addressing = \"virtual\"",
-        Meaning::Skewed => "this machine's clock and the store's are too far apart: set the clock",
-        Meaning::Elsewhere => "set `region` and `endpoint` to where the bucket is",
-        Meaning::Unsupported => "this store does not offer what was asked for",
-        Meaning::Rejected => "mend the rule, the store would refuse it again",
-        Meaning::NoSuchKey
-        | Meaning::Precondition
-        | Meaning::Contended
-        | Meaning::Slow
-        | Meaning::Broken
-        | Meaning::Gateway
-        | Meaning::Damaged
-        | Meaning::NotSent
-        | Meaning::Unanswered
-        | Meaning::Oversized
-        | Meaning::Garbled => return None,
-    })
 }
 
 /// Whether an answer that says success holds an error all the same.
@@ -265,7 +123,14 @@ pub(super) fn holds_error(body: &[u8]) -> bool {
 fn element(body: &str, name: &str) -> Option<String> {
     let (_, rest) = body.split_once(&format!("<{name}>"))?;
     let (text, _) = rest.split_once(&format!("</{name}>"))?;
-    Some(text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&apos;", "'").replace("&amp;", "&"))
+    Some(
+        text.replace("&lt;", "<")
+            .replace("&gt;", ">")
+            .replace("&quot;", "\"")
+            .replace("&#34;", "\"")
+            .replace("&apos;", "'")
+            .replace("&amp;", "&"),
+    )
 }
 
 /// One line of at most `most` characters.
@@ -343,8 +208,7 @@ mod tests {
     fn a_status_without_a_body_is_enough() {
         let keys = Keys::new("id", "key", None);
         let of = |status, write| doing(write).refused(status, &HeaderMap::new(), b"", &keys).meaning;
-        assert_eq!(of(404, false), Meaning::NoSuchKey);
-        assert_eq!(of(404, true), Meaning::NoSuchBucket);
+        assert_eq!(of(404, false), Meaning::Missing);
         assert_eq!(of(403, false), Meaning::Forbidden);
         assert_eq!(of(307, false), Meaning::Elsewhere);
     }

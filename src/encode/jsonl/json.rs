@@ -5,7 +5,8 @@
 //! strings and brackets; its `Value` refuses numbers that an `f64` cannot hold. This one pass costs about
 //! what theirs costs, 1 GB/s, a fifth of the compression after it. The tests compare it with serde_json.
 
-/// How deep arrays and objects may nest. Every common reader takes a line of this depth.
+/// How deep arrays and objects may nest: readers have limits too (serde_json's is 128), and the line
+/// itself is one level more.
 const DEPTH: u32 = 64;
 
 /// Whether `text` is exactly one JSON value with nothing around it, without CR or LF, with every
@@ -117,15 +118,16 @@ impl Scanner<'_> {
     /// nearly all of the time goes.
     fn plain(&mut self) {
         const ONES: u64 = u64::MAX / 255;
+        const QUOTES: u64 = ONES * b'"' as u64;
+        const BACKSLASHES: u64 = ONES * b'\\' as u64;
         // The high bit of a byte is set where the byte is below `n`, and perhaps in bytes after such
         // a one; never before it. Bytes of 128 and more are masked out.
         let below = |word: u64, n: u64| word.wrapping_sub(ONES * n) & !word;
         let rest = &self.bytes[self.at..];
         for (step, eight) in rest.chunks_exact(8).enumerate() {
             let word = u64::from_le_bytes(eight.try_into().expect("eight bytes"));
-            let quote = below(word ^ ONES * u64::from(b'"'), 1);
-            let backslash = below(word ^ ONES * u64::from(b'\\'), 1);
-            let found = (below(word, 0x20) | quote | backslash) & (ONES << 7);
+            let found = below(word, 0x20) | below(word ^ QUOTES, 1) | below(word ^ BACKSLASHES, 1);
+            let found = found & (ONES << 7);
             if found != 0 {
                 self.at += step * 8 + found.trailing_zeros() as usize / 8;
                 return;
@@ -195,4 +197,6 @@ impl Scanner<'_> {
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(super) mod oracle;
+#[cfg(test)]
+mod tests;

@@ -213,10 +213,10 @@ fn a_fingerprint_is_read_past_any_payload_and_any_later_member() {
 
 fn payload() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
-        json::tests::json().prop_map(String::into_bytes),
+        json::oracle::json().prop_map(String::into_bytes),
         any::<String>().prop_map(String::into_bytes),
         any::<Vec<u8>>(),
-        (json::tests::json().prop_map(String::into_bytes), any::<prop::sample::Index>(), any::<u8>()).prop_map(
+        (json::oracle::json().prop_map(String::into_bytes), any::<prop::sample::Index>(), any::<u8>()).prop_map(
             |(mut json, at, byte)| {
                 let at = at.index(json.len());
                 json[at] = byte;

@@ -1,0 +1,247 @@
+//! An S3 server with one bucket, on a port of its own.
+//!
+//! Owns: the server, its address and keys, and the faults that a test orders from it. Does not own: the objects
+//! ([`super::shelf`]). It takes both ways of addressing, checks every signature, and stops when dropped.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use md5::{Digest, Md5};
+use s3s::auth::SimpleAuth;
+use s3s::host::{S3Host, VirtualHost};
+use s3s::service::{S3Service, S3ServiceBuilder};
+use tokio::net::TcpListener;
+use tokio::task::{JoinHandle, JoinSet};
+
+use super::shelf::{Shelf, Stored};
+use crate::store::{Addressing, Keys, Limits, Settings};
+
+const BUCKET: &str = "backup-1250000000";
+const REGION: &str = "ap-guangzhou";
+const KEY_ID: &str = "test-key-id";
+const SECRET: &str = "test-secret-key";
+
+/// An operation of the store, as a fault or a count names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {
+    Put,
+    Get,
+    Head,
+    List,
+}
+
+/// What happens to one request instead of an answer.
+#[derive(Clone, Debug)]
+pub enum Fault {
+    /// Answered with this status and `<Code>`; nothing is done.
+    Refuse(u16, &'static str),
+    /// Done, and the connection closed without an answer.
+    StoreThenDrop,
+    /// Done, and never answered.
+    StoreThenHang,
+    /// Read, not done, and the connection closed.
+    Drop,
+    /// Read, not done, and never answered.
+    Hang,
+}
+
+pub struct Bucket {
+    address: SocketAddr,
+    dir: tempfile::TempDir,
+    shelf: Shelf,
+    script: Arc<Script>,
+    server: JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct Script {
+    faults: Mutex<VecDeque<(Op, Fault)>>,
+    seen: Mutex<Vec<Op>>,
+}
+
+impl Bucket {
+    /// Starts the server on the runtime that this is called in.
+    pub async fn start() -> io::Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let address = listener.local_addr()?;
+        let dir = tempfile::tempdir()?;
+        let shelf = Shelf::new(dir.path(), BUCKET)?;
+        let script = Arc::new(Script::default());
+        let mut builder = S3ServiceBuilder::new(shelf.clone());
+        builder.set_auth(SimpleAuth::from_single(KEY_ID, SECRET));
+        builder.set_host(Host(format!("s3.localhost:{}", address.port())));
+        let server = tokio::spawn(serve(listener, builder.build(), Arc::clone(&script)));
+        Ok(Bucket { address, dir, shelf, script, server })
+    }
+
+    pub fn name(&self) -> &'static str {
+        BUCKET
+    }
+
+    pub fn region(&self) -> &'static str {
+        REGION
+    }
+
+    /// The key id and the secret key that open it.
+    pub fn key_pair(&self) -> (&'static str, &'static str) {
+        (KEY_ID, SECRET)
+    }
+
+    /// For both ways of addressing; the name resolves wherever names under `.localhost` do.
+    pub fn endpoint(&self) -> String {
+        format!("http://s3.localhost:{}", self.address.port())
+    }
+
+    /// Where the objects lie as files, under the bucket's name.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Settings that reach it.
+    pub fn settings(&self, addressing: Addressing) -> Settings {
+        Settings {
+            endpoint: self.endpoint(),
+            region: REGION.to_owned(),
+            bucket: BUCKET.to_owned(),
+            addressing,
+            keys: Keys::new(KEY_ID, SECRET, None),
+            storage_class: None,
+            sse: None,
+            limits: Limits::default(),
+        }
+    }
+
+    /// All keys in order.
+    pub fn keys(&self) -> Vec<String> {
+        self.shelf.objects().keys().cloned().collect()
+    }
+
+    /// The bytes of an object, from its file.
+    pub fn read(&self, key: &str) -> Option<Vec<u8>> {
+        self.shelf.objects().contains_key(key).then(|| std::fs::read(self.shelf.path(key)).ok())?
+    }
+
+    /// The user metadata of an object.
+    pub fn metadata(&self, key: &str) -> Option<BTreeMap<String, String>> {
+        Some(self.shelf.objects().get(key)?.metadata.clone().into_iter().collect())
+    }
+
+    /// Puts or replaces an object behind the server's back.
+    pub fn plant(&self, key: &str, bytes: &[u8], metadata: &[(String, String)]) -> io::Result<()> {
+        let spare = self.shelf.spare();
+        std::fs::write(&spare, bytes)?;
+        let stored = Stored {
+            length: bytes.len() as u64,
+            md5: Md5::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect(),
+            metadata: metadata.iter().cloned().collect(),
+            content_type: None,
+            content_encoding: None,
+        };
+        self.shelf.keep(key, stored, &spare, None).map_err(|error| io::Error::other(error.to_string()))
+    }
+
+    /// Removes an object behind the server's back; whether there was one.
+    pub fn remove(&self, key: &str) -> bool {
+        self.shelf.objects().remove(key).is_some()
+    }
+
+    /// The next request of this kind that no earlier order takes meets this fault.
+    pub fn fail_next(&self, op: Op, fault: Fault) {
+        lock(&self.script.faults).push_back((op, fault));
+    }
+
+    /// The requests so far, in the order of their arrival.
+    pub fn requests(&self) -> Vec<Op> {
+        lock(&self.script.seen).clone()
+    }
+}
+
+impl Drop for Bucket {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// `bucket.domain` and the plain domain; any other host is taken for a path-style one, such as an address.
+struct Host(String);
+
+impl S3Host for Host {
+    fn parse_host_header<'a>(&'a self, host: &'a str) -> s3s::S3Result<VirtualHost<'a>> {
+        let bucket = host.strip_suffix(&self.0).and_then(|rest| rest.strip_suffix('.'));
+        Ok(match bucket {
+            Some(bucket) => VirtualHost::new(&*self.0).with_bucket(bucket),
+            None => VirtualHost::new(host),
+        })
+    }
+}
+
+async fn serve(listener: TcpListener, service: S3Service, script: Arc<Script>) {
+    let mut connections = JoinSet::new();
+    while let Ok((stream, _)) = listener.accept().await {
+        let (service, script) = (service.clone(), Arc::clone(&script));
+        connections.spawn(async move {
+            let answer = service_fn(move |request| answer(service.clone(), Arc::clone(&script), request));
+            // An error here is a client that went away, or a fault of the script.
+            let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await;
+        });
+    }
+}
+
+async fn answer(
+    service: S3Service,
+    script: Arc<Script>,
+    request: Request<Incoming>,
+) -> io::Result<Response<s3s::Body>> {
+    let op = match *request.method() {
+        Method::PUT => Op::Put,
+        Method::HEAD => Op::Head,
+        _ if request.uri().query().is_some_and(|query| query.contains("list-type=")) => Op::List,
+        _ => Op::Get,
+    };
+    lock(&script.seen).push(op);
+    let fault = {
+        let mut faults = lock(&script.faults);
+        let next = faults.iter().position(|(of, _)| *of == op);
+        next.and_then(|at| faults.remove(at)).map(|(_, fault)| fault)
+    };
+    let closed = || io::Error::other("the script closes the connection");
+    let forward = async |request| {
+        hyper::service::Service::call(&service, request).await.map_err(|error| io::Error::other(format!("{error:?}")))
+    };
+    match fault {
+        None => forward(request).await,
+        Some(Fault::StoreThenDrop) => forward(request).await.and(Err(closed())),
+        Some(Fault::StoreThenHang) => {
+            forward(request).await?;
+            std::future::pending().await
+        }
+        Some(fault @ (Fault::Refuse(..) | Fault::Drop | Fault::Hang)) => {
+            request.into_body().collect().await.map_err(io::Error::other)?;
+            match fault {
+                Fault::Refuse(status, code) => refusal(status, code, op),
+                Fault::Hang => std::future::pending().await,
+                _ => Err(closed()),
+            }
+        }
+    }
+}
+
+fn refusal(status: u16, code: &str, op: Op) -> io::Result<Response<s3s::Body>> {
+    let text =
+        format!("<Error><Code>{code}</Code><Message>as ordered</Message><RequestId>scripted</RequestId></Error>");
+    let body = if op == Op::Head { s3s::Body::empty() } else { s3s::Body::from(text) };
+    let status = StatusCode::from_u16(status).map_err(io::Error::other)?;
+    Response::builder().status(status).body(body).map_err(io::Error::other)
+}

@@ -1,0 +1,154 @@
+//! A server that answers with the very bytes a test gives it, for what no real server can be made to do.
+//!
+//! Owns: reading one HTTP/1.1 request after the other and playing one script for each. It checks nothing.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{JoinHandle, JoinSet};
+
+/// One step of an answer.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// These bytes.
+    Send(Vec<u8>),
+    /// These bytes again and again, as long as the client takes them.
+    Repeat(Vec<u8>),
+    /// Nothing more, with the connection open.
+    Hang,
+    /// An orderly end of the connection.
+    Close,
+    /// A reset.
+    Reset,
+}
+
+impl Step {
+    pub fn send(text: impl AsRef<[u8]>) -> Step {
+        Step::Send(text.as_ref().to_vec())
+    }
+}
+
+/// A request as it came.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// The request line and the headers, with their line ends.
+    pub head: String,
+    pub body: Vec<u8>,
+}
+
+impl Seen {
+    /// The value of a header.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let lines = self.head.lines().filter_map(|line| line.split_once(':'));
+        lines.filter(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim()).next()
+    }
+}
+
+pub struct Http {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    server: JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct Shared {
+    scripts: Mutex<Vec<Vec<Step>>>,
+    seen: Mutex<Vec<Seen>>,
+    sent: AtomicU64,
+}
+
+impl Http {
+    /// Plays the scripts in their order, one for each request; after the last one, connections are closed.
+    pub async fn start(scripts: Vec<Vec<Step>>) -> io::Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let address = listener.local_addr()?;
+        let shared = Arc::new(Shared::default());
+        lock(&shared.scripts).extend(scripts.into_iter().rev());
+        let server = tokio::spawn(serve(listener, Arc::clone(&shared)));
+        Ok(Http { address, shared, server })
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The requests so far.
+    pub fn seen(&self) -> Vec<Seen> {
+        lock(&self.shared.seen).clone()
+    }
+
+    /// How many bytes the clients' sockets have taken.
+    pub fn sent(&self) -> u64 {
+        self.shared.sent.load(Relaxed)
+    }
+}
+
+impl Drop for Http {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn serve(listener: TcpListener, shared: Arc<Shared>) {
+    let mut connections = JoinSet::new();
+    while let Ok((stream, _)) = listener.accept().await {
+        let shared = Arc::clone(&shared);
+        // An error ends this connection, which the client's side of the test sees.
+        connections.spawn(async move { talk(stream, &shared).await });
+    }
+}
+
+async fn talk(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
+    let mut buffer = Vec::new();
+    loop {
+        let Some(seen) = request(&mut stream, &mut buffer).await? else { return Ok(()) };
+        lock(&shared.seen).push(seen);
+        let Some(script) = lock(&shared.scripts).pop() else { return Ok(()) };
+        for step in script {
+            match step {
+                Step::Send(bytes) => {
+                    stream.write_all(&bytes).await?;
+                    shared.sent.fetch_add(bytes.len() as u64, Relaxed);
+                }
+                Step::Repeat(bytes) => loop {
+                    stream.write_all(&bytes).await?;
+                    shared.sent.fetch_add(bytes.len() as u64, Relaxed);
+                },
+                Step::Hang => std::future::pending().await,
+                Step::Close => return Ok(()),
+                Step::Reset => return stream.set_zero_linger(),
+            }
+        }
+    }
+}
+
+/// The next request; `None` at the end of the connection.
+async fn request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<Option<Seen>> {
+    let end = loop {
+        if let Some(at) = buffer.windows(4).position(|four| four == b"\r\n\r\n") {
+            break at + 4;
+        }
+        if stream.read_buf(buffer).await? == 0 {
+            return Ok(None);
+        }
+    };
+    let head = String::from_utf8_lossy(&buffer[..end]).into_owned();
+    let mut seen = Seen { head, body: Vec::new() };
+    let length: usize = seen.header("content-length").and_then(|value| value.parse().ok()).unwrap_or(0);
+    while buffer.len() < end + length {
+        if stream.read_buf(buffer).await? == 0 {
+            return Ok(None);
+        }
+    }
+    seen.body = buffer[end..end + length].to_vec();
+    buffer.drain(..end + length);
+    Ok(Some(seen))
+}

@@ -1,0 +1,249 @@
+//! How a run begins, whatever the last one, the broker, an administrator or a lifecycle rule left behind.
+
+use std::time::Duration;
+
+use tdmq_backup::report::{Outcome, Stop};
+use tdmq_backup::testing::broker::{Act, Broker, CommandType, Config, When};
+use tdmq_backup::testing::bucket::{Fault, Op};
+use tdmq_backup::testing::compose::{Composer, Draft};
+use tdmq_backup::{Clock, Position};
+
+use crate::world::{NOW, SUBSCRIPTION, World};
+
+
+/// A world with a head, so that the next refused PUT after the announcement is the object's.
+async fn begun() -> World {
+    let mut world = World::new().await;
+    world.send(&[1]);
+    world.run().await;
+    world
+}
+
+/// Refuses the object's PUT, which follows the head's.
+async fn dies_before_storing(world: &World) {
+    let puts = |world: &World| world.bucket.requests().iter().filter(|op| **op == Op::Put).count();
+    let before = puts(world);
+    for k in 1.. {
+        if world.run_dying_at(k).await.is_some() {
+            panic!("the run did not die");
+        }
+        if puts(world) > before {
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_announced_object_is_written_exactly_as_announced_whatever_the_rule_says_now() {
+    let mut world = begun().await;
+    world.send(&[1, 3, 1, 2]);
+    dies_before_storing(&world).await;
+    let next = world.head().unwrap()["next"].clone();
+    world.set("max_messages", 2);
+    world.set("compression", "\"none\"");
+    world.send(&[1]);
+    let report = world.run().await;
+    assert_eq!(report.stop, Some(Stop::Pinned), "{report:?}");
+    assert_eq!(report.objects[0].key, next["key"]);
+    assert_eq!(world.bucket.metadata(&report.objects[0].key).unwrap()["sha256"], next["digest"]);
+    world.drain(3).await;
+    world.assert_exactly_once();
+}
+
+#[tokio::test]
+async fn an_announced_object_that_does_not_come_again_is_waited_for_and_then_planned_anew() {
+    let mut world = begun().await;
+    world.send(&[1, 1, 1]);
+    dies_before_storing(&world).await;
+    world.topic.expire(2);
+    let report = world.run().await;
+    assert_eq!(report.outcome, Outcome::Busy);
+    assert!(report.error.unwrap().message.contains("does not come again"));
+    assert_eq!(world.objects().len(), 1);
+    // The dead run's deadline was its window and two minutes; a quarter of an hour after that it is over.
+    world.clock = Clock::starting_at(NOW + 23 * 60_000);
+    let report = world.run().await;
+    assert_eq!((report.outcome, report.messages), (Outcome::Stored, 2), "{report:?}");
+    assert_eq!(report.warnings.len(), 1);
+    assert_eq!(world.numbers(), [1, 3, 4]);
+    assert_eq!(world.run().await.outcome, Outcome::NothingToDo);
+}
+
+#[tokio::test]
+async fn a_rewind_to_the_beginning_stores_nothing_twice() {
+    let mut world = World::new().await;
+    world.set("max_messages", 3);
+    world.send(&[1, 2, 3, 1, 1]);
+    world.drain(6).await;
+    let objects = world.objects();
+    world.topic.set_mark_delete(SUBSCRIPTION, Position::new(Config::default().first_ledger, -1));
+    let report = world.run().await;
+    assert_eq!((report.outcome, report.skipped_entries), (Outcome::Stored, 5));
+    assert_eq!(world.objects(), objects);
+    world.send(&[1]);
+    world.topic.set_mark_delete(SUBSCRIPTION, Position::new(Config::default().first_ledger, 1));
+    world.drain(3).await;
+    world.assert_exactly_once();
+}
+
+#[tokio::test]
+async fn what_a_latest_start_passed_over_is_stored_when_an_administrator_goes_back() {
+    let mut world = World::new().await;
+    world.set("start", "\"latest\"");
+    world.send(&[1, 1]);
+    world.run().await;
+    world.send(&[1, 1]);
+    world.run().await;
+    assert_eq!(world.numbers(), [3, 4]);
+    world.topic.set_mark_delete(SUBSCRIPTION, Position::new(Config::default().first_ledger, -1));
+    world.send(&[1]);
+    world.drain(6).await;
+    world.assert_exactly_once();
+    // Hole, first object, new entry: no object reaches over another.
+    assert_eq!(world.objects().len(), 3);
+}
+
+#[tokio::test]
+async fn a_lost_head_is_rebuilt_from_the_objects() {
+    let mut world = World::new().await;
+    world.set("max_messages", 2);
+    world.send(&[1, 1, 2]);
+    world.drain(4).await;
+    let head = world.bucket.keys().into_iter().find(|key| key.ends_with("_head.json")).unwrap();
+    world.bucket.remove(&head);
+    world.topic.set_mark_delete(SUBSCRIPTION, Position::new(Config::default().first_ledger, 0));
+    world.send(&[1]);
+    world.drain(4).await;
+    world.assert_exactly_once();
+    let newest = world.objects().pop().unwrap();
+    assert_eq!(world.bucket.metadata(&newest).unwrap()["seq"], "3");
+}
+
+#[tokio::test]
+async fn an_object_stored_without_a_head_is_found_by_its_first_entry() {
+    let mut world = World::new().await;
+    world.send(&[1, 1]);
+    // The run dies with its object stored; then the head is lost and the cursor knows nothing.
+    world.broker.script(When::next(CommandType::Ack), Act::DropConnection);
+    world.run().await;
+    assert_eq!(world.objects().len(), 1);
+    let head = world.bucket.keys().into_iter().find(|key| key.ends_with("_head.json")).unwrap();
+    world.bucket.remove(&head);
+    world.drain(4).await;
+    world.assert_exactly_once();
+}
+
+#[tokio::test]
+async fn another_topic_of_the_same_name_is_refused() {
+    let mut world = World::new().await;
+    world.send(&[1, 1]);
+    world.run().await;
+    let other = Broker::start(Config::default()).await;
+    let topic = other.topic("orders");
+    topic.append(Composer::new("somebody-else").at(NOW).single(Draft::new("{\"n\":99}")));
+    let url = format!("{:?}", other.url());
+    world.set("service_url", url);
+    let report = world.run().await;
+    assert_eq!(report.outcome, Outcome::Failed);
+    let error = report.error.unwrap();
+    assert_eq!(error.kind, "conflict");
+    assert!(error.message.contains("another one"), "{}", error.message);
+    assert_eq!(topic.subscription(SUBSCRIPTION).unwrap().backlog, 1);
+    world.assert_exactly_once();
+}
+
+#[tokio::test]
+async fn an_object_removed_by_hand_is_stored_again_if_its_entries_come_again() {
+    let mut world = World::new().await;
+    world.set("max_messages", 2);
+    world.send(&[2, 2]);
+    world.drain(4).await;
+    world.bucket.remove(&world.objects()[0]);
+    world.topic.set_mark_delete(SUBSCRIPTION, Position::new(Config::default().first_ledger, -1));
+    world.drain(4).await;
+    world.assert_exactly_once();
+}
+
+#[tokio::test]
+async fn a_store_that_refuses_costs_a_run_and_nothing_else() {
+    let mut world = begun().await;
+    world.send(&[1, 2]);
+    world.bucket.fail_next(Op::List, Fault::Refuse(503, "SlowDown"));
+    let report = world.run().await;
+    assert_eq!((report.outcome, report.objects.len()), (Outcome::Failed, 0));
+    world.assert_nothing_acknowledged_unstored();
+    announced_or_not(&world).await;
+    world.drain(3).await;
+    world.assert_exactly_once();
+}
+
+async fn announced_or_not(world: &World) {
+    world.bucket.fail_next(Op::Put, Fault::Refuse(500, "InternalError"));
+    assert_eq!(world.run().await.outcome, Outcome::Failed);
+    world.assert_nothing_acknowledged_unstored();
+}
+
+#[tokio::test]
+async fn an_unanswered_put_is_reported_as_unknown_and_found_out_by_the_next_run() {
+    for fault in [Fault::Hang, Fault::StoreThenHang] {
+        let mut world = World::new().await;
+        world.send(&[1, 2]);
+        // The first write of all is the head; its answer is awaited no longer than the run may last.
+        world.bucket.fail_next(Op::Put, fault);
+        let report = world.run_for(Duration::from_millis(600)).await;
+        assert_eq!(report.outcome, Outcome::Unknown, "{report:?}");
+        world.assert_nothing_acknowledged_unstored();
+        world.drain(3).await;
+        world.assert_exactly_once();
+    }
+}
+
+#[tokio::test]
+async fn an_object_stored_without_an_answer_is_recognised() {
+    let mut world = begun().await;
+    world.send(&[1, 2]);
+    dies_before_storing(&world).await;
+    // This run's first PUT is the announcement, its second the object.
+    world.bucket.fail_next(Op::Put, Fault::StoreThenDrop);
+    world.run().await;
+    world.drain(4).await;
+    world.assert_exactly_once();
+}
+
+#[tokio::test]
+async fn a_head_of_another_subscription_is_refused() {
+    let mut world = begun().await;
+    world.set("subscription", "\"other\"");
+    let report = world.run().await;
+    let error = report.error.unwrap();
+    assert_eq!((report.outcome, error.kind), (Outcome::Failed, "invalid"));
+    assert!(error.message.contains("subscription \"backup\""), "{}", error.message);
+    assert!(world.topic.subscription("other").is_none());
+}
+
+#[tokio::test]
+async fn a_head_that_is_none_or_newer_than_this_program_stops_the_run() {
+    for (text, kind) in [("{\"version\": 1, \"top", "corrupt"), ("{\"version\": 2, \"shape\": \"new\"}", "invalid")] {
+        let mut world = begun().await;
+        world.send(&[1]);
+        let key = world.bucket.keys().into_iter().find(|key| key.ends_with("_head.json")).unwrap();
+        world.bucket.plant(&key, text.as_bytes(), &[]).unwrap();
+        let report = world.run().await;
+        assert_eq!(report.error.unwrap().kind, kind);
+        assert_eq!(world.topic.subscription(SUBSCRIPTION).unwrap().backlog, 1);
+    }
+}
+
+#[tokio::test]
+async fn a_head_older_than_a_day_is_written_again_so_that_a_lifecycle_rule_leaves_it() {
+    let mut world = begun().await;
+    let written = |world: &World| world.head().unwrap()["written"].as_u64().unwrap();
+    let first = written(&world);
+    world.clock = Clock::starting_at(NOW + 23 * 3_600_000);
+    world.run().await;
+    assert_eq!(written(&world), first);
+    world.clock = Clock::starting_at(NOW + 25 * 3_600_000);
+    world.run().await;
+    assert!(written(&world) >= NOW + 25 * 3_600_000);
+    world.assert_exactly_once();
+}
