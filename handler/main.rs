@@ -7,23 +7,14 @@
 mod lambda;
 mod shell;
 
-use std::process::ExitCode;
-
+use anyhow::{anyhow, ensure};
 use shell::Shell;
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
-    if std::env::var_os("AWS_LAMBDA_RUNTIME_API").is_none() {
-        eprintln!(
-            "bootstrap is started by AWS Lambda (AWS_LAMBDA_RUNTIME_API is not set); to run the function here: tdmq-backup invoke --rule rule.toml"
-        );
-        return ExitCode::from(2);
-    }
-    match lambda::serve(Shell::cold_start()).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("the Lambda runtime ended: {error}");
-            ExitCode::FAILURE
-        }
-    }
+async fn main() -> anyhow::Result<()> {
+    ensure!(
+        std::env::var_os("AWS_LAMBDA_RUNTIME_API").is_some(),
+        "bootstrap is started by AWS Lambda (AWS_LAMBDA_RUNTIME_API is not set); to run the function here: tdmq-backup invoke --rule rule.toml"
+    );
+    lambda::serve(Shell::cold_start()).await.map_err(|error| anyhow!(error).context("the Lambda runtime ended"))
 }

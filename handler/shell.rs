@@ -49,7 +49,8 @@ impl Shell {
 }
 
 fn function() -> Result<Function, Error> {
-    let variables = env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let variables =
+        env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let rule = Rule::load(packaged_rule().as_deref(), variables)?;
     Function::new(rule, |name| env::var(name).ok(), Clock::system())
 }
@@ -64,7 +65,8 @@ fn packaged_rule() -> Option<PathBuf> {
 }
 
 fn reply(report: &Report) -> Result<Value, Failed> {
-    let value = serde_json::to_value(report).map_err(|error| Failed { kind: Kind::Internal.name(), message: error.to_string() })?;
+    let value = serde_json::to_value(report)
+        .map_err(|error| Failed { kind: Kind::Internal.name(), message: error.to_string() })?;
     println!("{value}");
     match (&report.error, report.outcome) {
         (Some(error), Outcome::Failed) => Err(Failed { kind: error.kind, message: error.message.clone() }),
@@ -74,6 +76,9 @@ fn reply(report: &Report) -> Result<Value, Failed> {
 
 fn logged(error: &Error) -> Failed {
     let failed = Failed::from(error);
-    println!("{}", serde_json::json!({ "outcome": Outcome::Failed, "error": { "kind": failed.kind, "message": failed.message } }));
+    println!(
+        "{}",
+        serde_json::json!({ "outcome": Outcome::Failed, "error": { "kind": failed.kind, "message": failed.message } })
+    );
     failed
 }

@@ -5,10 +5,10 @@
 
 use std::io;
 
+use crate::encode::Compression;
 use crate::encode::compress::Compressor;
 use crate::encode::jsonl;
 use crate::encode::spool::{Body, Spool};
-use crate::encode::Compression;
 use crate::message::Entry;
 use crate::object::Span;
 

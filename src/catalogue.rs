@@ -77,7 +77,12 @@ impl<'a, S: Store> Catalogue<'a, S> {
         })
         .await?;
         let Some((span, key)) = newest else { return Ok(None) };
-        let gone = || Error::new(Kind::Unavailable, format!("object {key} was listed and is gone: somebody removes objects; run again"));
+        let gone = || {
+            Error::new(
+                Kind::Unavailable,
+                format!("object {key} was listed and is gone: somebody removes objects; run again"),
+            )
+        };
         let held = self.store.look(&key).await?.ok_or_else(gone)?;
         let seq = held.metadata.get("seq").and_then(|seq| seq.parse().ok()).unwrap_or(0);
         let digest = held.metadata.get(SHA256).cloned().unwrap_or_default();
@@ -158,9 +163,15 @@ impl<'a, S: Store> Catalogue<'a, S> {
 
 async fn read(store: &impl Store, key: &str) -> Result<Records> {
     let broken = |why: String| {
-        Error::new(Kind::Corrupt, format!("object {key} cannot be read, so nothing that it may hold is acknowledged")).because(why)
+        Error::new(Kind::Corrupt, format!("object {key} cannot be read, so nothing that it may hold is acknowledged"))
+            .because(why)
     };
-    let gone = || Error::new(Kind::Unavailable, format!("object {key} was listed and is gone: somebody removes objects; run again"));
+    let gone = || {
+        Error::new(
+            Kind::Unavailable,
+            format!("object {key} was listed and is gone: somebody removes objects; run again"),
+        )
+    };
     let mut download = store.open(key).await?.ok_or_else(gone)?;
     let lines = Lines { records: Records::new(), partial: Vec::new() };
     let mut sink = match key.ends_with(".gz") {

@@ -7,6 +7,7 @@ mod summary;
 
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::{Parser, Subcommand};
 use tdmq_backup::report::{Outcome, Report};
 use tdmq_backup::{Error, Kind};
@@ -41,30 +42,23 @@ Exit codes:
 
 impl Cli {
     pub fn run(self) -> ExitCode {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = match runtime {
-            Ok(runtime) => runtime,
-            Err(error) => return failed(&Error::new(Kind::Internal, "no runtime").because(error)),
-        };
-        let outcome = runtime.block_on(async {
+        self.command().unwrap_or_else(|error| {
+            eprintln!("tdmq-backup: {error:#}");
+            match error.downcast_ref::<Error>().map(Error::kind) {
+                Some(Kind::Invalid) => ExitCode::from(2),
+                _ => ExitCode::from(1),
+            }
+        })
+    }
+
+    fn command(self) -> anyhow::Result<ExitCode> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
+        runtime.block_on(async {
             match self.command {
                 Command::Demo(demo) => demo.run().await,
                 Command::Invoke(invoke) => invoke.run().await,
             }
-        });
-        match outcome {
-            Ok(code) => code,
-            Err(error) => failed(&error),
-        }
-    }
-}
-
-/// Prints an error that kept a run from beginning.
-fn failed(error: &Error) -> ExitCode {
-    eprintln!("tdmq-backup: {}", error.chain());
-    match error.kind() {
-        Kind::Invalid => ExitCode::from(2),
-        _ => ExitCode::from(1),
+        })
     }
 }
 

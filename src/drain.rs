@@ -200,7 +200,8 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         match self.source.attend(read).await? {
             Some(head) => self.head = head,
             None => {
-                let text = "the head vanished while the run began: somebody removes objects under this prefix; run again";
+                let text =
+                    "the head vanished while the run began: somebody removes objects under this prefix; run again";
                 return Err(Error::new(Kind::Unavailable, text));
             }
         }
@@ -213,7 +214,8 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
             let stop = self.object().await?;
             left = left.saturating_sub(1);
             match stop {
-                Stop::MaxMessages | Stop::MaxBytes | Stop::StoredBefore | Stop::Pinned | Stop::DiskFull if left > 0 => {}
+                Stop::MaxMessages | Stop::MaxBytes | Stop::StoredBefore | Stop::Pinned | Stop::DiskFull if left > 0 => {
+                }
                 stop => return Ok(stop),
             }
         }

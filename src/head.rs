@@ -133,9 +133,14 @@ impl HeadFile {
             .map_err(|e| Error::new(Kind::Internal, "the head does not become JSON").because(e))?;
         let expect = self.version.as_ref().map_or(Expect::Absent, Expect::Unchanged);
         let written = store.write_small(&self.key, bytes, expect).await;
-        self.version = Some(written.map_err(|e| match e.kind() {
-            Kind::Conflict => Error::new(Kind::Busy, "another run wrote the head meanwhile; what this one had read was dropped").because(e),
-            _ => e,
+        self.version = Some(written.map_err(|e| {
+            match e.kind() {
+                Kind::Conflict => {
+                    Error::new(Kind::Busy, "another run wrote the head meanwhile; what this one had read was dropped")
+                        .because(e)
+                }
+                _ => e,
+            }
         })?);
         self.head = head;
         Ok(())
@@ -177,12 +182,17 @@ fn parse(key: &str, bytes: &[u8], owner: &Owner) -> Result<Head> {
         version: u32,
     }
     let broken = |e: serde_json::Error| {
-        let text = format!("{key} is not a head; nothing was read: restore it, or remove it to have it rebuilt from the objects");
+        let text = format!(
+            "{key} is not a head; nothing was read: restore it, or remove it to have it rebuilt from the objects"
+        );
         Error::new(Kind::Corrupt, text).because(e)
     };
     let form: Form = serde_json::from_slice(bytes).map_err(broken)?;
     if form.version > FORM {
-        let text = format!("{key} was written by a newer version of this program (form {}, this one knows {FORM}): update", form.version);
+        let text = format!(
+            "{key} was written by a newer version of this program (form {}, this one knows {FORM}): update",
+            form.version
+        );
         return Err(Error::new(Kind::Invalid, text));
     }
     let head: Head = serde_json::from_slice(bytes).map_err(broken)?;

@@ -56,8 +56,12 @@ impl Function {
         let deadline = deadline.filter(|at| *at > now).unwrap_or(now + self.rule.interval + STORING);
         let store = self.store.until(drain::store_deadline(deadline, now));
         let job = job(&self.rule, deadline);
-        let report =
-            Report::new(&self.rule.name, self.rule.topic.to_string(), &self.rule.subscription, self.rule.warnings.clone());
+        let report = Report::new(
+            &self.rule.name,
+            self.rule.topic.to_string(),
+            &self.rule.subscription,
+            self.rule.warnings.clone(),
+        );
         let attach = async |beginning| {
             let initial = match beginning {
                 Beginning::AsAsked if self.rule.start == Start::Latest => Initial::Latest,

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::Result;
 use clap::Args;
 use tdmq_backup::event::Event;
 use tdmq_backup::run::Function;
-use tdmq_backup::{Clock, Error, Kind, Result, Rule};
+use tdmq_backup::{Clock, Error, Kind, Rule};
 
 use super::progress::Meter;
 use super::{exit_code, summary};
@@ -56,7 +57,7 @@ fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
-fn read(path: &PathBuf) -> Result<Vec<u8>> {
+fn read(path: &PathBuf) -> tdmq_backup::Result<Vec<u8>> {
     let read = match path.as_os_str() == "-" {
         true => {
             let mut bytes = Vec::new();

@@ -1,12 +1,12 @@
 //! A report for a reader, or for a program.
 
+use anyhow::{Context, Result};
 use chrono::{DateTime, SecondsFormat, Utc};
 use tdmq_backup::report::{Outcome, Report};
-use tdmq_backup::{Error, Kind, Result};
 
 /// One line of JSON on standard output.
 pub fn json(report: &Report) -> Result<()> {
-    let text = serde_json::to_string(report).map_err(|e| Error::new(Kind::Internal, "the report does not become JSON").because(e))?;
+    let text = serde_json::to_string(report).context("the report does not become JSON")?;
     println!("{text}");
     Ok(())
 }
@@ -51,9 +51,10 @@ pub fn text(report: &Report) {
     }
 }
 
-fn instant(ms: u64) -> Option<String> {
+/// An instant as RFC 3339, UTC.
+pub fn instant(ms: u64) -> Option<String> {
     let at = DateTime::<Utc>::from_timestamp_millis(i64::try_from(ms).ok()?)?;
-    Some(at.to_rfc3339_opts(SecondsFormat::Millis, true))
+    Some(at.to_rfc3339_opts(SecondsFormat::AutoSi, true))
 }
 
 /// Bytes for a reader: powers of 1024, as the rule counts.

@@ -46,7 +46,9 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
             let entry = match self.source.next(stop_at.min(now + SILENCE)).await? {
                 Next::Entry(entry) => entry,
                 Next::Silence if self.delivered => return Ok(Filled::Done(batch, Stop::Stalled)),
-                Next::Silence if self.source.backlog().await? == Some(0) => return Ok(Filled::Done(batch, Stop::Stalled)),
+                Next::Silence if self.source.backlog().await? == Some(0) => {
+                    return Ok(Filled::Done(batch, Stop::Stalled));
+                }
                 Next::Silence => continue,
                 Next::Reattached => {
                     self.nobody_else_ran().await?;
@@ -84,7 +86,9 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
             self.report.skipped_entries += 1;
             return Ok(self.on_unless_end(&entry));
         }
-        if let Some(why) = self.standing.as_ref().and_then(|s| s.pinned.as_ref()).and_then(|next| misfit(next, &entry, batch.as_ref())) {
+        if let Some(why) =
+            self.standing.as_ref().and_then(|s| s.pinned.as_ref()).and_then(|next| misfit(next, &entry, batch.as_ref()))
+        {
             return self.replan(why);
         }
         // What fills a hole between objects gets an object of its own: spans of ours overlap only where
@@ -167,7 +171,9 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
     pub(super) async fn acknowledge_held(&mut self) -> Result<()> {
         let Some(held) = self.held.take() else { return Ok(()) };
         if self.source.acknowledge(held).await? == crate::source::Receipt::Unconfirmed {
-            self.report.warnings.push("the broker did not confirm the acknowledgement of entries stored before; they may come again".into());
+            self.report.warnings.push(
+                "the broker did not confirm the acknowledgement of entries stored before; they may come again".into(),
+            );
         }
         Ok(())
     }
@@ -213,4 +219,3 @@ fn misfit(next: &Announced, entry: &Entry, batch: Option<&Batch>) -> Option<&'st
     }
     (at > next.span.last.position).then_some("its last entry does not come again")
 }
-

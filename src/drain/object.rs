@@ -1,8 +1,8 @@
 //! One object: read, look, announce, look again, store, acknowledge.
 
 use crate::batch::{Batch, Contents};
-use crate::encode::{Compression, LAYOUT};
 use crate::encode::spool::Body;
+use crate::encode::{Compression, LAYOUT};
 use crate::error::{Error, Kind, Result};
 use crate::head::{Head, Link, Next};
 use crate::object::{self, Object, Span};
@@ -55,12 +55,16 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
             }
             return self.write(plan, stop).await;
         }
-        Err(Error::new(Kind::Unavailable, "the plan for one object did not hold eight times in a row; nothing was acknowledged: run again, and report it if it stays"))
+        Err(Error::new(
+            Kind::Unavailable,
+            "the plan for one object did not hold eight times in a row; nothing was acknowledged: run again, and report it if it stays",
+        ))
     }
 
     /// Names what was read. `None` where a pinned span did not come to be; then nothing is written.
     fn plan(&mut self, batch: Batch, stop: Stop) -> Result<Option<Plan>> {
-        let no_room = |e| Error::new(Kind::Unavailable, "the object cannot be finished; nothing was acknowledged").because(e);
+        let no_room =
+            |e| Error::new(Kind::Unavailable, "the object cannot be finished; nothing was acknowledged").because(e);
         let compression = batch.compression();
         let (contents, body) = batch.finish().map_err(no_room)?;
         let span = contents.span.expect("a batch begins with its first entry");
@@ -118,7 +122,10 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         match self.source.bounds().await?.still_owes(span.first.position) {
             true => Ok(()),
             false => {
-                let text = format!("entries from {} on were acknowledged by somebody else meanwhile; what was read was dropped", span.first);
+                let text = format!(
+                    "entries from {} on were acknowledged by somebody else meanwhile; what was read was dropped",
+                    span.first
+                );
                 Err(Error::new(Kind::Busy, text))
             }
         }

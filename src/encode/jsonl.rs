@@ -32,7 +32,7 @@
 //!
 //! Base64 is the standard alphabet with padding (RFC 4648, 4). A property that comes twice is a repeated
 //! member of `properties`: RFC 8259 allows that and leaves its meaning to the reader. Most keep the last
-//! value; [`read`] gives all, in order. The same holds inside `value`, which nobody here interprets.
+//! value; [`read()`] gives all, in order. The same holds inside `value`, which nobody here interprets.
 
 pub mod json;
 mod line;

@@ -45,7 +45,8 @@ impl Connection {
     /// Connects and authenticates. `proxied` is the broker behind a proxy at `address`.
     pub async fn open(address: &Address, proxied: Option<&Address>, token: Option<&Secret>) -> Result<Self> {
         let unreachable = || {
-            let text = format!("no connection to the broker at {address}; check service_url, the VPC and its security group");
+            let text =
+                format!("no connection to the broker at {address}; check service_url, the VPC and its security group");
             Error::new(Kind::Unavailable, text)
         };
         let stream = within(CONNECT_LIMIT, TcpStream::connect((address.host.as_str(), address.port)), unreachable)
@@ -172,7 +173,6 @@ impl Connection {
         }
     }
 
-
     /// Says goodbye and waits, at most `limit`, until the broker has closed too: by then it has let go
     /// of the subscription. What still arrives is dropped.
     pub async fn close(mut self, limit: Duration) {
@@ -206,6 +206,10 @@ pub(crate) fn connection_silent(address: &Address) -> Error {
 }
 
 /// `work`, or `late` when it takes longer than `limit`.
-pub(crate) async fn within<T>(limit: Duration, work: impl Future<Output = T>, late: impl FnOnce() -> Error) -> Result<T> {
+pub(crate) async fn within<T>(
+    limit: Duration,
+    work: impl Future<Output = T>,
+    late: impl FnOnce() -> Error,
+) -> Result<T> {
     timeout(limit, work).await.map_err(|_| late())
 }

@@ -14,7 +14,9 @@ use std::time::Duration;
 
 use pulsar::proto::{
     BaseCommand, CommandAck, CommandCloseConsumer, CommandConsumerStats, CommandFlow, CommandGetLastMessageId,
-    CommandMessage, CommandSubscribe, MessageIdData, base_command::Type, command_ack::AckType,
+    CommandMessage, CommandSubscribe, MessageIdData,
+    base_command::Type,
+    command_ack::AckType,
     command_subscribe::{InitialPosition, SubType},
 };
 use tokio::time::{Instant, timeout_at};
@@ -152,8 +154,11 @@ impl Consumer {
                 }
                 Ok(None)
             }
-            Type::CloseConsumer if command.close_consumer.as_ref().is_some_and(|close| close.consumer_id == self.id) => {
-                let text = "the broker closed the consumer (the topic is being unloaded, or the subscription was taken away)";
+            Type::CloseConsumer
+                if command.close_consumer.as_ref().is_some_and(|close| close.consumer_id == self.id) =>
+            {
+                let text =
+                    "the broker closed the consumer (the topic is being unloaded, or the subscription was taken away)";
                 Err(Error::new(Kind::Unavailable, text))
             }
             _ => Ok(Some(command)),
@@ -164,7 +169,8 @@ impl Consumer {
         let position = position(&message.message_id);
         let frame = rest.len();
         let delivered = frame::delivered(rest).map_err(|why| {
-            Error::new(Kind::Corrupt, format!("entry {position} arrived damaged; nothing after it was acknowledged")).because(why)
+            Error::new(Kind::Corrupt, format!("entry {position} arrived damaged; nothing after it was acknowledged"))
+                .because(why)
         })?;
         self.permits.used(delivered.metadata.num_messages_in_batch.unwrap_or(1), frame);
         let bytes = delivered.payload.len();
@@ -277,7 +283,8 @@ impl Source for Consumer {
         let through = stored.through();
         let receipts = self.connection.server_protocol() >= RECEIPTS_SINCE;
         let request_id = self.connection.request_id();
-        let id = MessageIdData { ledger_id: through.ledger as u64, entry_id: through.entry as u64, ..Default::default() };
+        let id =
+            MessageIdData { ledger_id: through.ledger as u64, entry_id: through.entry as u64, ..Default::default() };
         let ack = CommandAck {
             consumer_id: self.id,
             ack_type: AckType::Cumulative as i32,

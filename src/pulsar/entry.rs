@@ -177,7 +177,9 @@ fn decompress<'a>(metadata: &MessageMetadata, payload: &'a [u8]) -> Result<Cow<'
     let bytes = match codec {
         CompressionType::None => unreachable!("returned above"),
         CompressionType::Lz4 => lz4_flex::block::decompress(payload, size).map_err(|e| broken(e.to_string()))?,
-        CompressionType::Zlib => read(flate2::read::ZlibDecoder::new(payload), size).map_err(|e| broken(e.to_string()))?,
+        CompressionType::Zlib => {
+            read(flate2::read::ZlibDecoder::new(payload), size).map_err(|e| broken(e.to_string()))?
+        }
         CompressionType::Zstd => {
             let decoder = zstd::stream::read::Decoder::with_buffer(payload).map_err(|e| broken(e.to_string()))?;
             read(decoder, size).map_err(|e| broken(e.to_string()))?

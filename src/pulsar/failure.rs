@@ -15,9 +15,13 @@ pub(crate) fn refused(doing: &str, code: i32, words: &str) -> Error {
 
 fn kind(code: ServerError) -> Kind {
     match code {
-        ServerError::AuthenticationError | ServerError::AuthorizationError | ServerError::NotAllowedError => Kind::Denied,
+        ServerError::AuthenticationError | ServerError::AuthorizationError | ServerError::NotAllowedError => {
+            Kind::Denied
+        }
         ServerError::ConsumerBusy => Kind::Busy,
-        ServerError::TopicNotFound | ServerError::SubscriptionNotFound | ServerError::ConsumerNotFound => Kind::NotFound,
+        ServerError::TopicNotFound | ServerError::SubscriptionNotFound | ServerError::ConsumerNotFound => {
+            Kind::NotFound
+        }
         ServerError::InvalidTopicName | ServerError::UnsupportedVersionError => Kind::Invalid,
         ServerError::ChecksumError => Kind::Corrupt,
         ServerError::UnknownError
@@ -41,10 +45,16 @@ fn kind(code: ServerError) -> Kind {
 
 fn advice(code: ServerError) -> &'static str {
     match code {
-        ServerError::AuthenticationError => "the token was refused; check TDMQ_BACKUP_TOKEN or token_file against the role's key",
+        ServerError::AuthenticationError => {
+            "the token was refused; check TDMQ_BACKUP_TOKEN or token_file against the role's key"
+        }
         ServerError::AuthorizationError => "the role may not do this; grant it `consume` on the namespace",
-        ServerError::TopicNotFound => "the topic does not exist; check cluster, namespace and topic (nothing is created by a typing mistake)",
-        ServerError::SubscriptionNotFound => "the subscription does not exist and the broker creates none; create it, or mend `subscription`",
+        ServerError::TopicNotFound => {
+            "the topic does not exist; check cluster, namespace and topic (nothing is created by a typing mistake)"
+        }
+        ServerError::SubscriptionNotFound => {
+            "the subscription does not exist and the broker creates none; create it, or mend `subscription`"
+        }
         ServerError::ConsumerBusy => "somebody else holds the subscription",
         _ => "",
     }

@@ -53,7 +53,8 @@ pub(crate) fn take(inbox: &mut BytesMut, max_message_size: usize) -> Result<Resu
     if size > frame.len() {
         return Err(corrupt(format!("a command claims {size} bytes in a frame of {total}")));
     }
-    let command = BaseCommand::decode(frame.split_to(size)).map_err(|e| corrupt("a command does not parse").because(e))?;
+    let command =
+        BaseCommand::decode(frame.split_to(size)).map_err(|e| corrupt("a command does not parse").because(e))?;
     Ok(Ok(Frame { command, rest: frame }))
 }
 
@@ -63,7 +64,8 @@ pub(crate) fn delivered(mut rest: Bytes) -> Result<Delivered> {
     if magic(&rest) == Some(BROKER_METADATA_MAGIC) {
         rest.advance(2);
         let part = sized(&mut rest)?;
-        broker = Some(BrokerEntryMetadata::decode(part).map_err(|e| corrupt("broker metadata does not parse").because(e))?);
+        broker =
+            Some(BrokerEntryMetadata::decode(part).map_err(|e| corrupt("broker metadata does not parse").because(e))?);
     }
     if magic(&rest) == Some(CHECKSUM_MAGIC) && rest.len() >= 6 {
         rest.advance(2);

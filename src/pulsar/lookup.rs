@@ -128,7 +128,11 @@ async fn ask_broker(connection: &mut Connection, topic: &TopicName, authoritativ
     let response = answer.lookup_topic_response.unwrap_or_default();
     let kind = response.response.and_then(|code| LookupType::try_from(code).ok());
     if kind == Some(LookupType::Failed) || kind.is_none() {
-        return Err(refused(&doing, response.error.unwrap_or_default(), response.message.as_deref().unwrap_or_default()));
+        return Err(refused(
+            &doing,
+            response.error.unwrap_or_default(),
+            response.message.as_deref().unwrap_or_default(),
+        ));
     }
     let url = response.broker_service_url.unwrap_or_default();
     let broker = Address::from_broker_url(&url).ok_or_else(|| unusable(topic, &url))?;
@@ -142,7 +146,9 @@ async fn ask_broker(connection: &mut Connection, topic: &TopicName, authoritativ
 }
 
 fn unusable(topic: &TopicName, url: &str) -> Error {
-    let text = format!("looking up {topic}: the broker's address is {url:?}, not pulsar://host:port (TLS is not yet available)");
+    let text = format!(
+        "looking up {topic}: the broker's address is {url:?}, not pulsar://host:port (TLS is not yet available)"
+    );
     Error::new(Kind::Unavailable, text)
 }
 
@@ -215,7 +221,8 @@ async fn get<T: DeserializeOwned>(url: String, topic: &TopicName, token: Option<
         let late = || unavailable(format!("{} does not answer", uri.authority().map_or("", |a| a.as_str())));
         let reply = within(HTTP_LIMIT, client.request(request), late).await?;
         // The client's own error prints as "client error (Connect)": its source says why.
-        let reply = reply.map_err(|e| unavailable(Error::new(Kind::Unavailable, "the request failed").because(e).chain()))?;
+        let reply =
+            reply.map_err(|e| unavailable(Error::new(Kind::Unavailable, "the request failed").because(e).chain()))?;
         let status = reply.status();
         if status.is_redirection() {
             uri = redirect(reply.headers(), &doing)?;
@@ -226,22 +233,31 @@ async fn get<T: DeserializeOwned>(url: String, topic: &TopicName, token: Option<
         if status != StatusCode::OK {
             return Err(http_failure(&doing, status, &body));
         }
-        return serde_json::from_slice(&body).map_err(|e| unavailable(format!("the answer is not what was expected: {e}")));
+        return serde_json::from_slice(&body)
+            .map_err(|e| unavailable(format!("the answer is not what was expected: {e}")));
     }
     Err(unavailable("redirected round in circles".into()))
 }
 
 /// Where a broker sends us: only to plain HTTP, which is where the token already went.
 fn redirect(headers: &header::HeaderMap, doing: &str) -> Result<Uri> {
-    let to = headers.get(header::LOCATION).and_then(|value| value.to_str().ok()).and_then(|text| text.parse::<Uri>().ok());
+    let to =
+        headers.get(header::LOCATION).and_then(|value| value.to_str().ok()).and_then(|text| text.parse::<Uri>().ok());
     to.filter(|uri| uri.scheme_str() == Some("http")).ok_or_else(|| {
-        Error::new(Kind::Unavailable, format!("{doing}: redirected to an address that is not http://host (TLS is not yet available)"))
+        Error::new(
+            Kind::Unavailable,
+            format!("{doing}: redirected to an address that is not http://host (TLS is not yet available)"),
+        )
     })
 }
 
 fn http_failure(doing: &str, status: StatusCode, body: &[u8]) -> Error {
     let (kind, advice) = match status.as_u16() {
-        401 => (Kind::Denied, ": the token was refused; check TDMQ_BACKUP_TOKEN or token_file against the role's key"),
+        // Brokers say 401 for a role without the right, too.
+        401 => (
+            Kind::Denied,
+            ": the token was refused, or its role may not do this; check TDMQ_BACKUP_TOKEN or token_file against the role's key, and that the role has `consume` on the namespace",
+        ),
         403 => (Kind::Denied, ": the role may not do this; grant it `consume` on the namespace"),
         404 => (Kind::NotFound, ": the topic does not exist; check cluster, namespace and topic"),
         _ => (Kind::Unavailable, ""),
@@ -250,8 +266,8 @@ fn http_failure(doing: &str, status: StatusCode, body: &[u8]) -> Error {
     struct Reason {
         reason: String,
     }
-    let words = serde_json::from_slice::<Reason>(body).map(|r| r.reason).unwrap_or_else(|_| {
-        String::from_utf8_lossy(&body[..body.len().min(200)]).trim().to_owned()
-    });
+    let words = serde_json::from_slice::<Reason>(body)
+        .map(|r| r.reason)
+        .unwrap_or_else(|_| String::from_utf8_lossy(&body[..body.len().min(200)]).trim().to_owned());
     Error::new(kind, format!("{doing}{advice}")).because(format!("the broker says {status}: {words}"))
 }

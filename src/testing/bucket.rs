@@ -1,7 +1,7 @@
 //! An S3 server with one bucket, on a port of its own.
 //!
 //! Owns: the server, its address and keys, and the faults that a test orders from it. Does not own: the objects
-//! ([`super::shelf`]). It takes both ways of addressing, checks every signature, and stops when dropped.
+//! (`testing::shelf`). It takes both ways of addressing, checks every signature, and stops when dropped.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;

@@ -182,7 +182,8 @@ async fn a_broken_batch_does_not_lose_the_entries_around_it() {
     let mut world = World::new().await;
     world.send(&[1]);
     let mut composer = Composer::new("producer-1").at(NOW);
-    let broken = composer.batch([Draft::new("one"), Draft::new("two")]).with(|c| c.metadata.num_messages_in_batch = Some(3));
+    let broken =
+        composer.batch([Draft::new("one"), Draft::new("two")]).with(|c| c.metadata.num_messages_in_batch = Some(3));
     world.topic.append(broken);
     world.send(&[1]);
     let report = world.run().await;

@@ -10,7 +10,6 @@ use tdmq_backup::{Clock, Position};
 
 use crate::world::{NOW, SUBSCRIPTION, World};
 
-
 /// A world with a head, so that the next refused PUT after the announcement is the object's.
 async fn begun() -> World {
     let mut world = World::new().await;

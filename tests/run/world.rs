@@ -202,7 +202,11 @@ impl World {
         for entry in self.topic.entries() {
             let prefix = format!("{}:-1", entry.position);
             let held = stored.iter().any(|id| *id == prefix || id.starts_with(&format!("{prefix}:")));
-            assert!(entry.position > subscription.mark_delete || held, "{} is acknowledged and not stored", entry.position);
+            assert!(
+                entry.position > subscription.mark_delete || held,
+                "{} is acknowledged and not stored",
+                entry.position
+            );
         }
     }
 }
