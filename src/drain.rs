@@ -30,10 +30,12 @@ use crate::report::{self, Outcome, Report, Stop};
 use crate::source::{Bounds, Source};
 use crate::store::Store;
 
+/// Left of the platform's time when the store must have answered.
+const STORE_RESERVE: Duration = Duration::from_secs(3);
 /// Left of the platform's time for the reply.
 const REPLY_RESERVE: Duration = Duration::from_secs(1);
 /// Left for compressing the rest, announcing, storing and acknowledging, before the bytes count.
-const BASE_RESERVE: Duration = Duration::from_secs(5);
+const BASE_RESERVE: Duration = Duration::from_secs(8);
 /// How fast a spooled object is taken to go to the store, at least.
 const UPLOAD_BYTES_PER_SECOND: u64 = 20 << 20;
 
@@ -186,11 +188,27 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
     async fn settle_head(&mut self, bounds: &Bounds) -> Result<()> {
         let now = self.clock.now_ms();
         if self.head.is_new() {
+            self.start_is_possible(bounds)?;
             let mut head = self.head.head.clone();
             head.start.resolved = bounds.mark_delete;
             return self.source.attend(self.head.write(self.store, head, now)).await;
         }
         self.source.attend(self.head.refresh(self.store, now)).await
+    }
+
+    /// A new subscription that begins at the earliest entry stands before entry 0 of a ledger. One that
+    /// stands elsewhere existed before, and would have to be moved back.
+    fn start_is_possible(&self, bounds: &Bounds) -> Result<()> {
+        let Some(at) = bounds.mark_delete.filter(|at| at.entry >= 0) else { return Ok(()) };
+        if self.job.start != "earliest" || self.head().done.is_some() {
+            return Ok(());
+        }
+        let text = format!(
+            "start: \"earliest\" was asked for, and subscription {:?} existed already and stands at {at}; moving an existing \
+             subscription is not yet available: reset it with Pulsar's own tools, or set start = \"continue\"",
+            self.job.owner.subscription
+        );
+        Err(Error::new(Kind::Invalid, text))
     }
 
     /// What was read before we held the subscription may be old: a run that announced since then and
@@ -263,10 +281,11 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
     }
 }
 
-/// When the store must have answered, so that there is time to report.
-pub fn store_deadline(deadline: Instant, now: Instant) -> Instant {
+/// When the store and the broker must have answered in a run that ends at `deadline`: the store first,
+/// so that there is time to acknowledge, then the broker, so that there is time to report.
+pub fn last_answers(deadline: Instant, now: Instant) -> (Instant, Instant) {
     let left = deadline.saturating_duration_since(now);
-    deadline - REPLY_RESERVE.min(left / 4)
+    (deadline - STORE_RESERVE.min(left / 4), deadline - REPLY_RESERVE.min(left / 8))
 }
 
 fn elapsed(clock: &Clock, since: Instant) -> u64 {

@@ -54,7 +54,8 @@ impl Function {
     pub async fn invoke(&self, deadline: Option<Instant>, clock: &Clock, watch: &mut dyn FnMut(Progress)) -> Report {
         let now = clock.now();
         let deadline = deadline.filter(|at| *at > now).unwrap_or(now + self.rule.interval + STORING);
-        let store = self.store.until(drain::store_deadline(deadline, now));
+        let (store_by, broker_by) = drain::last_answers(deadline, now);
+        let store = self.store.until(store_by);
         let job = job(&self.rule, deadline);
         let report = Report::new(
             &self.rule.name,
@@ -67,7 +68,7 @@ impl Function {
                 Beginning::AsAsked if self.rule.start == Start::Latest => Initial::Latest,
                 Beginning::AsAsked | Beginning::Earliest => Initial::Earliest,
             };
-            pulsar::attach(&self.rule, initial).await
+            pulsar::attach(&self.rule, initial, broker_by).await
         };
         drain::run(&job, &store, attach, clock, report, watch).await
     }

@@ -13,7 +13,7 @@ use pulsar::proto::{
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::address::Address;
 use super::failure::refused;
@@ -30,11 +30,19 @@ pub(crate) const ANSWER_LIMIT: Duration = Duration::from_secs(15);
 const READ_CHUNK: usize = 128 << 10;
 const DEFAULT_MAX_MESSAGE_SIZE: usize = 5 << 20;
 
+/// Who connects, and until when he can wait.
+#[derive(Clone, Copy)]
+pub(crate) struct Caller<'a> {
+    pub token: Option<&'a Secret>,
+    pub deadline: Instant,
+}
+
 pub(crate) struct Connection {
     stream: TcpStream,
     inbox: BytesMut,
     outbox: BytesMut,
     token: Option<Secret>,
+    deadline: Instant,
     address: Address,
     max_message_size: usize,
     server_protocol: i32,
@@ -43,27 +51,29 @@ pub(crate) struct Connection {
 
 impl Connection {
     /// Connects and authenticates. `proxied` is the broker behind a proxy at `address`.
-    pub async fn open(address: &Address, proxied: Option<&Address>, token: Option<&Secret>) -> Result<Self> {
+    pub async fn open(address: &Address, proxied: Option<&Address>, who: &Caller<'_>) -> Result<Self> {
         let unreachable = || {
             let text =
                 format!("no connection to the broker at {address}; check service_url, the VPC and its security group");
             Error::new(Kind::Unavailable, text)
         };
-        let stream = within(CONNECT_LIMIT, TcpStream::connect((address.host.as_str(), address.port)), unreachable)
-            .await?
-            .map_err(|e| unreachable().because(e))?;
+        let stream =
+            within(CONNECT_LIMIT, who.deadline, TcpStream::connect((address.host.as_str(), address.port)), unreachable)
+                .await?
+                .map_err(|e| unreachable().because(e))?;
         stream.set_nodelay(true).map_err(|e| unreachable().because(e))?;
         let mut connection = Connection {
             stream,
             inbox: BytesMut::with_capacity(READ_CHUNK),
             outbox: BytesMut::new(),
-            token: token.cloned(),
+            token: who.token.cloned(),
+            deadline: who.deadline,
             address: address.clone(),
             max_message_size: DEFAULT_MAX_MESSAGE_SIZE,
             server_protocol: 0,
             next_request: 0,
         };
-        within(ANSWER_LIMIT, connection.handshake(proxied), || connection_silent(address)).await??;
+        within(ANSWER_LIMIT, who.deadline, connection.handshake(proxied), || connection_silent(address)).await??;
         Ok(connection)
     }
 
@@ -105,6 +115,11 @@ impl Connection {
     /// The protocol version that the broker announced.
     pub fn server_protocol(&self) -> i32 {
         self.server_protocol
+    }
+
+    /// Nothing is waited for after this.
+    pub fn deadline(&self) -> Instant {
+        self.deadline
     }
 
     pub fn address(&self) -> &Address {
@@ -176,6 +191,7 @@ impl Connection {
     /// Says goodbye and waits, at most `limit`, until the broker has closed too: by then it has let go
     /// of the subscription. What still arrives is dropped.
     pub async fn close(mut self, limit: Duration) {
+        let deadline = self.deadline;
         let goodbye = async {
             self.flush().await?;
             self.stream.shutdown().await.map_err(|e| self.lost().because(e))?;
@@ -188,7 +204,7 @@ impl Connection {
             }
         };
         // Nothing is owed to the broker any more: whatever goes wrong here changes nothing.
-        let _ = timeout(limit, goodbye).await;
+        let _ = timeout_at(deadline, timeout(limit, goodbye)).await;
     }
 
     fn lost(&self) -> Error {
@@ -205,11 +221,15 @@ pub(crate) fn connection_silent(address: &Address) -> Error {
     Error::new(Kind::Unavailable, format!("the broker at {address} does not answer"))
 }
 
-/// `work`, or `late` when it takes longer than `limit`.
+/// `work`, or `late` when it takes longer than `limit` or beyond `deadline`.
 pub(crate) async fn within<T>(
     limit: Duration,
+    deadline: Instant,
     work: impl Future<Output = T>,
     late: impl FnOnce() -> Error,
 ) -> Result<T> {
-    timeout(limit, work).await.map_err(|_| late())
+    match timeout_at(deadline, timeout(limit, work)).await {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(_)) | Err(_) => Err(late()),
+    }
 }

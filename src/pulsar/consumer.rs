@@ -19,7 +19,7 @@ use pulsar::proto::{
     command_ack::AckType,
     command_subscribe::{InitialPosition, SubType},
 };
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::connection::{ANSWER_LIMIT, Connection, command, connection_silent, within};
 use super::failure::refused;
@@ -127,7 +127,7 @@ impl Consumer {
     async fn ask(&mut self, doing: &str, request_id: u64, ask: BaseCommand) -> Result<BaseCommand> {
         self.unbroken()?;
         self.connection.send(&ask, &[]);
-        let address = self.connection.address().clone();
+        let (address, deadline) = (self.connection.address().clone(), self.connection.deadline());
         let wait = async {
             loop {
                 if let Some(answer) = self.receive().await?
@@ -140,7 +140,7 @@ impl Consumer {
                 }
             }
         };
-        within(ANSWER_LIMIT, wait, || connection_silent(&address)).await?
+        within(ANSWER_LIMIT, deadline, wait, || connection_silent(&address)).await?
     }
 
     /// Reads one frame: an entry goes to the queue, anything that may be an answer is returned.
@@ -330,7 +330,8 @@ impl Source for Consumer {
     async fn close(mut self) {
         if self.read_anything && self.broken.is_none() {
             // Whether or not the broker answers, the connection is closed next.
-            let _ = tokio::time::timeout(GOODBYE_LIMIT, self.close_consumer()).await;
+            let deadline = self.connection.deadline();
+            let _ = timeout_at(deadline, timeout(GOODBYE_LIMIT, self.close_consumer())).await;
         }
         self.connection.close(GOODBYE_LIMIT).await;
     }

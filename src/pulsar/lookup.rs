@@ -19,11 +19,10 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::address::Address;
-use super::connection::{ANSWER_LIMIT, Connection, command, connection_silent, within};
+use super::connection::{ANSWER_LIMIT, Caller, Connection, command, connection_silent, within};
 use super::failure::refused;
 use crate::error::{Error, Kind, Result};
 use crate::rule::{Scheme, ServiceUrl, TopicName};
-use crate::secret::Secret;
 
 /// How many brokers may send us on to another before we give up.
 const MOST_REDIRECTS: usize = 20;
@@ -35,12 +34,12 @@ const MOST_ANSWER_BYTES: usize = 64 << 10;
 const DO_NOT_CREATE: &[u8] = &[6 << 3, 0];
 
 /// Finds the broker of `topic` and returns a connection to it.
-pub(crate) async fn connect(service: &ServiceUrl, topic: &TopicName, token: Option<&Secret>) -> Result<Connection> {
+pub(crate) async fn connect(service: &ServiceUrl, topic: &TopicName, who: &Caller<'_>) -> Result<Connection> {
     let (host, port) = &service.hosts[0];
     let door = Address::new(host, *port);
     match service.scheme {
-        Scheme::Http | Scheme::Https => over_http(&door, topic, token).await,
-        Scheme::Pulsar | Scheme::PulsarSsl => binary(door, topic, token).await,
+        Scheme::Http | Scheme::Https => over_http(&door, topic, who).await,
+        Scheme::Pulsar | Scheme::PulsarSsl => binary(door, topic, who).await,
     }
 }
 
@@ -55,21 +54,21 @@ fn refuse_partitions(topic: &TopicName, partitions: u32) -> Result<()> {
     Err(Error::new(Kind::Invalid, text))
 }
 
-async fn binary(door: Address, topic: &TopicName, token: Option<&Secret>) -> Result<Connection> {
-    let mut connection = Connection::open(&door, None, token).await?;
+async fn binary(door: Address, topic: &TopicName, who: &Caller<'_>) -> Result<Connection> {
+    let mut connection = Connection::open(&door, None, who).await?;
     refuse_partitions(topic, partitions(&mut connection, topic).await?)?;
     let mut authoritative = false;
     for _ in 0..MOST_REDIRECTS {
         let answer = ask_broker(&mut connection, topic, authoritative).await?;
         match answer {
             Answer::Here { broker, proxied: false } if broker == *connection.address() => return Ok(connection),
-            Answer::Here { broker, proxied: false } => return Connection::open(&broker, None, token).await,
-            Answer::Here { broker, proxied: true } => return Connection::open(&door, Some(&broker), token).await,
+            Answer::Here { broker, proxied: false } => return Connection::open(&broker, None, who).await,
+            Answer::Here { broker, proxied: true } => return Connection::open(&door, Some(&broker), who).await,
             Answer::Ask { broker, proxied, authoritative: next } => {
                 authoritative = next;
                 connection = match proxied {
-                    true => Connection::open(&door, Some(&broker), token).await?,
-                    false => Connection::open(&broker, None, token).await?,
+                    true => Connection::open(&door, Some(&broker), who).await?,
+                    false => Connection::open(&broker, None, who).await?,
                 };
             }
         }
@@ -163,7 +162,7 @@ fn sub_message(field: u32, bytes: &[u8]) -> Vec<u8> {
 
 /// Waits for the frame that `mine` accepts; nothing else can be under way on a fresh connection.
 async fn answer(connection: &mut Connection, mine: impl Fn(&BaseCommand) -> bool) -> Result<BaseCommand> {
-    let address = connection.address().clone();
+    let (address, deadline) = (connection.address().clone(), connection.deadline());
     let wait = async {
         loop {
             let frame = connection.receive().await?;
@@ -172,7 +171,7 @@ async fn answer(connection: &mut Connection, mine: impl Fn(&BaseCommand) -> bool
             }
         }
     };
-    within(ANSWER_LIMIT, wait, || connection_silent(&address)).await?
+    within(ANSWER_LIMIT, deadline, wait, || connection_silent(&address)).await?
 }
 
 #[derive(Deserialize)]
@@ -186,22 +185,22 @@ struct Found {
     broker_url: Option<String>,
 }
 
-async fn over_http(door: &Address, topic: &TopicName, token: Option<&Secret>) -> Result<Connection> {
+async fn over_http(door: &Address, topic: &TopicName, who: &Caller<'_>) -> Result<Connection> {
     let path = format!("persistent/{}/{}/{}", topic.tenant, topic.namespace, url_part(&topic.topic));
     let url = format!("http://{door}/admin/v2/{path}/partitions?checkAllowAutoCreation=false");
-    let answer: Partitions = get(url, topic, token).await?;
+    let answer: Partitions = get(url, topic, who).await?;
     refuse_partitions(topic, answer.partitions)?;
-    let found: Found = get(format!("http://{door}/lookup/v2/topic/{path}"), topic, token).await?;
+    let found: Found = get(format!("http://{door}/lookup/v2/topic/{path}"), topic, who).await?;
     let url = found.broker_url.unwrap_or_default();
     let broker = Address::from_broker_url(&url).ok_or_else(|| unusable(topic, &url))?;
-    Connection::open(&broker, None, token).await
+    Connection::open(&broker, None, who).await
 }
 
 fn url_part(text: &str) -> String {
     percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
 }
 
-async fn get<T: DeserializeOwned>(url: String, topic: &TopicName, token: Option<&Secret>) -> Result<T> {
+async fn get<T: DeserializeOwned>(url: String, topic: &TopicName, who: &Caller<'_>) -> Result<T> {
     let doing = format!("looking up {topic} over HTTP");
     let unavailable = |why: String| Error::new(Kind::Unavailable, doing.clone()).because(why);
     let mut connector = HttpConnector::new();
@@ -211,7 +210,7 @@ async fn get<T: DeserializeOwned>(url: String, topic: &TopicName, token: Option<
     let mut uri: Uri = url.parse().map_err(|e| Error::new(Kind::Invalid, doing.clone()).because(e))?;
     for _ in 0..MOST_REDIRECTS {
         let mut request = Request::get(uri.clone()).header(header::ACCEPT, "application/json");
-        if let Some(token) = token {
+        if let Some(token) = who.token {
             let mut bearer = header::HeaderValue::try_from(format!("Bearer {}", token.reveal()))
                 .map_err(|_| Error::new(Kind::Invalid, "the token has characters that no HTTP header may have"))?;
             bearer.set_sensitive(true);
@@ -219,7 +218,7 @@ async fn get<T: DeserializeOwned>(url: String, topic: &TopicName, token: Option<
         }
         let request = request.body(Empty::new()).map_err(|e| Error::new(Kind::Internal, doing.clone()).because(e))?;
         let late = || unavailable(format!("{} does not answer", uri.authority().map_or("", |a| a.as_str())));
-        let reply = within(HTTP_LIMIT, client.request(request), late).await?;
+        let reply = within(HTTP_LIMIT, who.deadline, client.request(request), late).await?;
         // The client's own error prints as "client error (Connect)": its source says why.
         let reply =
             reply.map_err(|e| unavailable(Error::new(Kind::Unavailable, "the request failed").because(e).chain()))?;
@@ -228,7 +227,8 @@ async fn get<T: DeserializeOwned>(url: String, topic: &TopicName, token: Option<
             uri = redirect(reply.headers(), &doing)?;
             continue;
         }
-        let body = within(HTTP_LIMIT, Limited::new(reply.into_body(), MOST_ANSWER_BYTES).collect(), late).await?;
+        let body = within(HTTP_LIMIT, who.deadline, Limited::new(reply.into_body(), MOST_ANSWER_BYTES).collect(), late)
+            .await?;
         let body = body.map_err(|e| unavailable(e.to_string()))?.to_bytes();
         if status != StatusCode::OK {
             return Err(http_failure(&doing, status, &body));

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use tdmq_backup::Position;
+use tdmq_backup::pulsar::{Initial, attach};
 use tdmq_backup::report::{Outcome, Stop};
 use tdmq_backup::testing::broker::{Act, CommandType, Config, When};
 
@@ -91,7 +92,8 @@ async fn somebody_else_holds_the_subscription_and_the_run_ends_at_once_with_noth
     let mut world = World::new().await;
     world.send(&[1]);
     let function = world.function();
-    let holder = tdmq_backup::pulsar::attach(function.rule(), tdmq_backup::pulsar::Initial::Earliest).await.unwrap();
+    let deadline = world.clock.now() + Duration::from_secs(10);
+    let holder = attach(function.rule(), Initial::Earliest, deadline).await.unwrap();
     let report = world.run().await;
     assert_eq!(report.outcome, Outcome::Busy);
     assert!(report.error.unwrap().message.contains("ConsumerBusy"));
@@ -217,6 +219,33 @@ async fn a_run_reads_no_longer_than_the_platform_allows() {
 }
 
 #[tokio::test]
+async fn a_broker_that_stops_answering_anywhere_does_not_make_a_run_outlast_its_deadline() {
+    let kinds = [
+        CommandType::Connect,
+        CommandType::PartitionedMetadata,
+        CommandType::Lookup,
+        CommandType::Subscribe,
+        CommandType::GetLastMessageId,
+        CommandType::Ack,
+        CommandType::ConsumerStats,
+        CommandType::CloseConsumer,
+    ];
+    for kind in kinds {
+        let mut world = World::new().await;
+        world.send(&[1, 2]);
+        world.broker.script(When::next(kind), Act::NoAnswer);
+        let started = world.clock.now();
+        world.run_for(Duration::from_millis(400)).await;
+        assert!(started.elapsed() < Duration::from_millis(400), "{kind:?}: {:?}", started.elapsed());
+        assert_eq!(world.broker.faults_left(), 0, "{kind:?}");
+        world.assert_nothing_acknowledged_unstored();
+        world.let_go().await;
+        world.drain(4).await;
+        world.assert_exactly_once();
+    }
+}
+
+#[tokio::test]
 async fn missing_names_what_the_broker_removed_unread() {
     let mut world = World::new().await;
     world.send(&[1]);
@@ -275,6 +304,21 @@ async fn a_missing_subscription_begins_at_earliest_and_with_start_latest_at_the_
     world.send(&[1]);
     world.drain(4).await;
     assert_eq!(world.numbers(), [1, 2, 3, 4]);
+}
+
+#[tokio::test]
+async fn start_earliest_does_not_pass_for_a_subscription_that_stands_elsewhere() {
+    let mut world = World::new().await;
+    world.set("start", "\"earliest\"");
+    let ids = world.send(&[1, 1]);
+    world.topic.subscribe_at_earliest(SUBSCRIPTION);
+    world.topic.set_mark_delete(SUBSCRIPTION, ids[0]);
+    let report = world.run().await;
+    assert_eq!((report.outcome, report.error.unwrap().kind), (Outcome::Failed, "invalid"));
+    assert!(world.bucket.keys().is_empty());
+    world.set("start", "\"continue\"");
+    world.drain(2).await;
+    assert_eq!(world.numbers(), [2]);
 }
 
 #[tokio::test]
