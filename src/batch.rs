@@ -10,7 +10,7 @@ use crate::encode::compress::Compressor;
 use crate::encode::jsonl;
 use crate::encode::spool::{Body, Spool};
 use crate::message::Entry;
-use crate::object::Span;
+use crate::span::Span;
 
 /// Bytes of an object that wait in memory; past that they go to a temporary file.
 const SPOOL_MEMORY: usize = 4 << 20;

@@ -12,9 +12,8 @@ use flate2::write::MultiGzDecoder;
 
 use crate::encode::jsonl;
 use crate::error::{Error, Kind, Result};
-use crate::head::Link;
 use crate::message::{Entry, Position};
-use crate::object::{self, Edge, Span};
+use crate::span::{Edge, Link, Span, key_start};
 use crate::store::{SHA256, Store};
 
 const PAGE: u32 = 1000;
@@ -115,7 +114,7 @@ impl<'a, S: Store> Catalogue<'a, S> {
 
     /// The object that begins with this entry, if there is one. One listing of one page.
     pub async fn beginning_with(&self, first: Edge, publish_time: u64) -> Result<Option<String>> {
-        let start = object::key_start(self.folder, first, publish_time);
+        let start = key_start(self.folder, first, publish_time);
         let (page, _) = self.store.list(&start, None, 1).await?;
         Ok(page.into_iter().next().map(|listed| listed.key))
     }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Kind, Result};
 use crate::message::Position;
-use crate::object::Span;
+use crate::span::{Link, Span};
 use crate::store::{Expect, Store, Version};
 
 /// The newest form of the head that this program reads and writes.
@@ -50,18 +50,6 @@ pub struct Start {
 pub enum StartState {
     Pending,
     Applied,
-}
-
-/// One object in the chain.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Link {
-    pub key: String,
-    /// The newest entry in this object or in any before it.
-    pub last: Position,
-    /// From 1.
-    pub seq: u64,
-    /// SHA-256 of the stored bytes, hexadecimal.
-    pub digest: String,
 }
 
 /// The object about to be written, pinned.

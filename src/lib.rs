@@ -30,6 +30,7 @@ pub mod rule;
 pub mod run;
 pub mod secret;
 pub mod source;
+pub mod span;
 pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;

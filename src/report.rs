@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::batch::Contents;
 use crate::error::{Error, Kind};
 use crate::message::Position;
-use crate::object::Edge;
+use crate::span::Edge;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -4,10 +4,11 @@ use crate::batch::{Batch, Contents};
 use crate::encode::spool::Body;
 use crate::encode::{Compression, LAYOUT};
 use crate::error::{Error, Kind, Result};
-use crate::head::{Head, Link, Next};
-use crate::object::{self, Object, Span};
+use crate::head::{Head, Next};
+use crate::object::Object;
 use crate::report::{Stop, StoredObject};
 use crate::source::{Receipt, Source};
+use crate::span::{self, Link, Span};
 use crate::store::Store;
 
 use super::fill::Filled;
@@ -84,7 +85,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         let extension = format!("jsonl{}", compression.suffix());
         let next = Next {
             span,
-            key: object::key(&self.job.folder, &span, contents.first_publish_time, &extension),
+            key: span::key(&self.job.folder, &span, contents.first_publish_time, &extension),
             seq: self.head().done.as_ref().map_or(0, |done| done.seq) + 1,
             digest,
             format: "jsonl".into(),

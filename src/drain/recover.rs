@@ -9,10 +9,11 @@
 //! | at or below `done` | the cursor went back; skipped where an object holds that very entry |
 
 use crate::error::{Error, Kind, Result};
-use crate::head::{Head, Link, Next};
+use crate::head::{Head, Next};
 use crate::message::Position;
-use crate::object::{Span, is_stored};
+use crate::object::is_stored;
 use crate::source::Source;
+use crate::span::{Link, Span};
 use crate::store::Store;
 
 use super::Drain;

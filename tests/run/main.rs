@@ -1,6 +1,7 @@
 //! One run against an embedded broker and an embedded bucket: what the product promises, by name.
 
 mod bad_input;
+mod caps;
 mod deaths;
 mod promises;
 mod recovery;
