@@ -143,7 +143,15 @@ pub struct Chunk<'a> {
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Encryption<'a> {
-    pub keys: Vec<(&'a str, &'a [u8])>,
+    pub keys: Vec<EncryptionKey<'a>>,
     pub algorithm: &'a str,
     pub param: &'a [u8],
+}
+
+/// The data key, encrypted for one reader.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EncryptionKey<'a> {
+    pub name: &'a str,
+    pub value: &'a [u8],
+    pub metadata: Vec<(&'a str, &'a str)>,
 }

@@ -9,9 +9,9 @@ use std::io::Read;
 
 use bytes::Buf;
 use prost::Message as _;
-use pulsar::proto::{CompressionType, KeyValue, MessageMetadata, SingleMessageMetadata};
+use pulsar::proto::{CompressionType, EncryptionKeys, KeyValue, MessageMetadata, SingleMessageMetadata};
 
-use crate::message::{Body, Chunk, Encryption, Entry, Key, Message, MessageId, Undecodable};
+use crate::message::{Body, Chunk, Encryption, EncryptionKey, Entry, Key, Message, MessageId, Undecodable};
 
 /// A payload that would be larger than this in memory stays as it is on the wire.
 const MOST_DECODED_BYTES: usize = 32 << 20;
@@ -121,7 +121,7 @@ impl Entry {
     fn raw(&self, reason: String) -> Undecodable<'_> {
         let m = &self.metadata;
         let encryption = (!m.encryption_keys.is_empty()).then(|| Encryption {
-            keys: m.encryption_keys.iter().map(|key| (key.key.as_str(), key.value.as_slice())).collect(),
+            keys: m.encryption_keys.iter().map(encryption_key).collect(),
             algorithm: m.encryption_algo.as_deref().unwrap_or_default(),
             param: m.encryption_param.as_deref().unwrap_or_default(),
         });
@@ -156,6 +156,10 @@ fn chunk(metadata: &MessageMetadata) -> Option<Chunk<'_>> {
 
 fn key(text: Option<&str>, base64: Option<bool>) -> Option<Key<'_>> {
     text.map(|text| if base64.unwrap_or(false) { Key::Base64(text) } else { Key::Text(text) })
+}
+
+fn encryption_key(key: &EncryptionKeys) -> EncryptionKey<'_> {
+    EncryptionKey { name: &key.key, value: &key.value, metadata: properties(&key.metadata) }
 }
 
 fn properties(pairs: &[KeyValue]) -> Vec<(&str, &str)> {

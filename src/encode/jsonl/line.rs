@@ -156,6 +156,23 @@ pub struct Encryption {
 pub struct EncryptionKey {
     pub name: String,
     pub value_base64: Base64,
+    /// Pairs, in the producer's order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub metadata: Vec<(String, String)>,
+}
+
+impl From<&message::EncryptionKey<'_>> for EncryptionKey {
+    fn from(wire: &message::EncryptionKey<'_>) -> Self {
+        let metadata = wire.metadata.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        EncryptionKey { name: wire.name.to_owned(), value_base64: Base64(wire.value.to_vec()), metadata }
+    }
+}
+
+impl EncryptionKey {
+    fn message(&self) -> message::EncryptionKey<'_> {
+        let metadata = self.metadata.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        message::EncryptionKey { name: &self.name, value: &self.value_base64.0, metadata }
+    }
 }
 
 impl From<&message::Undecodable<'_>> for Undecodable {
@@ -167,9 +184,7 @@ impl From<&message::Undecodable<'_>> for Undecodable {
             total_size: chunk.total_size,
         });
         let encryption = wire.encryption.as_ref().map(|encryption| Encryption {
-            keys: (encryption.keys.iter())
-                .map(|(name, value)| EncryptionKey { name: (*name).to_owned(), value_base64: Base64(value.to_vec()) })
-                .collect(),
+            keys: encryption.keys.iter().map(EncryptionKey::from).collect(),
             algorithm: encryption.algorithm.to_owned(),
             param_base64: Base64(encryption.param.to_vec()),
         });
@@ -194,7 +209,7 @@ impl Undecodable {
             total_size: chunk.total_size,
         });
         let encryption = self.encryption.as_ref().map(|encryption| message::Encryption {
-            keys: encryption.keys.iter().map(|key| (key.name.as_str(), &key.value_base64.0[..])).collect(),
+            keys: encryption.keys.iter().map(EncryptionKey::message).collect(),
             algorithm: &encryption.algorithm,
             param: &encryption.param_base64.0,
         });

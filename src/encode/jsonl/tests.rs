@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::message::{Chunk, Encryption, MessageId, Position, Undecodable};
+use crate::message::{Chunk, Encryption, EncryptionKey, MessageId, Position, Undecodable};
 
 /// A message with nothing that may be left out.
 fn bare(body: Body<'_>) -> Message<'_> {
@@ -141,7 +141,14 @@ fn what_cannot_be_decoded_is_kept_with_all_that_the_wire_says_of_it() {
         uncompressed_size: Some(u32::MAX),
         num_messages_in_batch: Some(2),
         chunk: Some(Chunk { uuid: "p-1-7", id: 0, of: 2, total_size: 100 }),
-        encryption: Some(Encryption { keys: vec![("k", b"\x01"), ("k", b"")], algorithm: "", param: b"iv" }),
+        encryption: Some(Encryption {
+            keys: vec![
+                EncryptionKey { name: "k", value: b"\x01", metadata: vec![("version", "2")] },
+                EncryptionKey { name: "k", value: b"", metadata: Vec::new() },
+            ],
+            algorithm: "",
+            param: b"iv",
+        }),
     };
     is_written_as(
         &bare(Body::Undecodable(undecodable)),
@@ -149,7 +156,7 @@ fn what_cannot_be_decoded_is_kept_with_all_that_the_wire_says_of_it() {
             + concat!(
                 r#","undecodable":{"reason":"no key named \"k\"","compression":3,"uncompressed_size":4294967295,"#,
                 r#""num_messages_in_batch":2,"chunk":{"uuid":"p-1-7","id":0,"of":2,"total_size":100},"#,
-                r#""encryption":{"keys":[{"name":"k","value_base64":"AQ=="},{"name":"k","value_base64":""}],"#,
+                r#""encryption":{"keys":[{"name":"k","value_base64":"AQ==","metadata":[["version","2"]]},{"name":"k","value_base64":""}],"#,
                 r#""algorithm":"","param_base64":"aXY="}},"raw_base64":"AHJhdw=="}"#,
                 "\n",
             )),
@@ -267,7 +274,7 @@ proptest! {
                     uncompressed_size: batch_index,
                     num_messages_in_batch: batch_index.map(|_| partition),
                     chunk: batch_index.map(|_| Chunk { uuid: &texts[1], id: 1, of: partition, total_size: -1 }),
-                    encryption: deliver_at_time.map(|_| Encryption { keys: vec![(&texts[1], &payload)], algorithm: &texts[0], param: &payload }),
+                    encryption: deliver_at_time.map(|_| Encryption { keys: vec![EncryptionKey { name: &texts[1], value: &payload, metadata: vec![(&texts[0], &texts[1])] }], algorithm: &texts[0], param: &payload }),
                 }),
                 _ => Body::Payload(&payload),
             },
