@@ -18,8 +18,9 @@ use crate::store::{SHA256, Store};
 
 const PAGE: u32 = 1000;
 const OPEN_OBJECTS: usize = 4;
-/// A record longer than this is not one of ours: an entry has at most 32 MiB decoded, in base64.
-const MOST_LINE_BYTES: usize = 64 << 20;
+/// A record longer than this is not one of ours: a message has at most 32 MiB decoded, and JSON makes six
+/// bytes of a control character.
+const MOST_LINE_BYTES: usize = 256 << 20;
 
 /// The proof that an object holds an entry.
 pub struct Holds(());

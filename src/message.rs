@@ -60,6 +60,8 @@ pub struct Entry {
     /// The broker's own metadata, where the broker adds it.
     pub broker: Option<pulsar::proto::BrokerEntryMetadata>,
     pub metadata: pulsar::proto::MessageMetadata,
+    /// The envelope's bytes where they do not parse; then `metadata` has only what identifies the entry.
+    pub unreadable: Option<Bytes>,
     /// Compressed, batched or encrypted as `metadata` says.
     pub payload: Bytes,
 }
@@ -125,6 +127,8 @@ pub enum Body<'a> {
 pub struct Undecodable<'a> {
     pub reason: String,
     pub raw: &'a [u8],
+    /// The envelope's bytes, where it is they that cannot be decoded.
+    pub metadata: Option<&'a [u8]>,
     /// The number in the wire's `CompressionType`, 0 for none.
     pub compression: i32,
     pub uncompressed_size: Option<u32>,

@@ -34,7 +34,11 @@ use crate::rule::Rule;
 pub async fn attach(rule: &Rule, initial: Initial, deadline: Instant) -> Result<Consumer> {
     let who = Caller { token: rule.token.as_ref(), deadline };
     let connection = lookup::connect(&rule.service_url, &rule.topic, &who).await?;
-    let subscription =
-        Subscription { topic: rule.topic.to_string(), name: rule.subscription.clone(), partition: -1, initial };
+    let subscription = Subscription {
+        topic: rule.topic.to_string(),
+        name: rule.subscription.clone(),
+        partition: rule.topic.partition().unwrap_or(-1),
+        initial,
+    };
     Consumer::attach(connection, subscription).await
 }

@@ -172,8 +172,13 @@ impl Report {
         self.objects.push(object);
     }
 
-    /// Ends the report with an error. What was stored before it stays in the report.
+    /// Ends the report with an error. What was stored before it stays in the report; a run that somebody
+    /// else interrupted after that has stored, and says so.
     pub fn failed(&mut self, error: &Error) {
+        if error.kind() == Kind::Busy && self.outcome == Outcome::Stored {
+            self.warnings.push(error.chain());
+            return;
+        }
         self.outcome = match error.kind() {
             Kind::Busy => Outcome::Busy,
             Kind::Unknown => Outcome::Unknown,

@@ -11,6 +11,14 @@ impl Secret {
         Secret(text.into())
     }
 
+    /// `text` without the secret: for words that the other side sent, which may repeat it.
+    pub fn redact(&self, text: &str) -> String {
+        match self.0.is_empty() {
+            true => text.to_owned(),
+            false => text.replace(&self.0, "***"),
+        }
+    }
+
     /// The secret itself: only for the bytes of a request.
     pub fn reveal(&self) -> &str {
         &self.0

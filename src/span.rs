@@ -15,6 +15,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::message::Position;
 
+/// 9999-12-31T23:59:59.999Z.
+const LAST_MS: i64 = 253_402_300_799_999;
+
 /// One end of an object: an entry, or one message of an entry that is spread over several objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Edge {
@@ -102,8 +105,9 @@ fn name_of_edge(edge: Edge) -> String {
 
 /// The start of the key of every object in `folder` that begins with `first`.
 pub fn key_start(folder: &str, first: Edge, publish_time: u64) -> String {
-    // A publish time beyond the calendar is a producer's nonsense: it must not stop the backup.
-    let at = i64::try_from(publish_time).ok().and_then(DateTime::from_timestamp_millis).unwrap_or(DateTime::UNIX_EPOCH);
+    // A publish time beyond four digits of a year is a producer's nonsense: it must not stop the backup.
+    let at = i64::try_from(publish_time).ok().filter(|ms| *ms <= LAST_MS).and_then(DateTime::from_timestamp_millis);
+    let at = at.unwrap_or(DateTime::UNIX_EPOCH);
     format!("{folder}{}/{}_", at.format("dt=%Y-%m-%d/hour=%H"), name_of_edge(first))
 }
 

@@ -7,7 +7,7 @@ use crate::encode::spool::is_full;
 use crate::encode::{Compression, LAYOUT};
 use crate::error::{Error, Kind, Result};
 use crate::head::Next as Announced;
-use crate::message::Entry;
+use crate::message::{Entry, Position};
 use crate::object::Stored;
 use crate::report::{Missing, Stop};
 use crate::source::{Next, Source};
@@ -148,20 +148,18 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         Ok(Taken::Replan)
     }
 
-    /// Notes ids that the broker left out before this entry.
+    /// Notes ids that the broker left out before this entry. Where a ledger ended is not known, so only
+    /// those in this entry's ledger.
     fn note_gap(&mut self, entry: &Entry) {
         let at = entry.position;
-        if let Some(previous) = self.previous
-            && previous.ledger == at.ledger
-            && at.entry > previous.entry + 1
-        {
-            let gap = Missing {
-                first: crate::Position::new(at.ledger, previous.entry + 1),
-                last: crate::Position::new(at.ledger, at.entry - 1),
-            };
-            match self.report.missing.len() < MOST_MISSING {
-                true => self.report.missing.push(gap),
-                false => self.report.more_missing += 1,
+        if let Some(previous) = self.previous.filter(|previous| *previous < at) {
+            let first = if previous.ledger == at.ledger { previous.entry + 1 } else { 0 };
+            if first < at.entry {
+                let (first, last) = (Position::new(at.ledger, first), Position::new(at.ledger, at.entry - 1));
+                match self.report.missing.len() < MOST_MISSING {
+                    true => self.report.missing.push(Missing { first, last }),
+                    false => self.report.more_missing += 1,
+                }
             }
         }
         self.previous = self.previous.max(Some(at));

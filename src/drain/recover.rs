@@ -2,7 +2,8 @@
 //!
 //! | the entry is | then |
 //! |---|---|
-//! | above `done` and `next` | the normal case |
+//! | above `done` and `next`, and `next`'s object is in the bucket | the normal case |
+//! | above `next`, and its object is not there | something was removed, or the head is an old one; entries are looked up |
 //! | at or below `next`, and `next`'s object is in the bucket | it is stored; its entries are skipped |
 //! | at or below `next`, and no object holds any of its span | exactly that span is written |
 //! | at or below `next`, and other objects hold parts of it | a dead writer's stale head; forgotten |
@@ -43,11 +44,15 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
                     "object {} was announced and is not in the bucket, and its entries are acknowledged: it was expired or deleted, or somebody moved the cursor",
                     next.key
                 ));
+                // Or the head itself is an old one that a frozen writer put back: it is not trusted further.
+                self.suspect = true;
                 // The number stays used: the chain shows the gap.
                 head.done = head.done.map(|done| Link { seq: next.seq, ..done });
             } else {
                 self.source.attend(self.catalogue.load(first.min(next.span.first.position))).await?;
-                pinned = (!self.catalogue.overlaps(&next.span)).then(|| next.clone());
+                // Where other objects hold parts of the span, this head came late: what it says is not trusted.
+                self.suspect = self.catalogue.overlaps(&next.span);
+                pinned = (!self.suspect).then(|| next.clone());
                 head.next = pinned.clone();
             }
             self.head.fold(head.done, head.next);

@@ -151,9 +151,12 @@ impl Connection {
         loop {
             self.flush().await?;
             let wanted = match frame::take(&mut self.inbox, self.max_message_size)? {
-                Ok(frame) => match self.keep_house(&frame.command) {
+                Ok(mut frame) => match self.keep_house(&frame.command) {
                     true => continue,
-                    false => return Ok(frame),
+                    false => {
+                        self.redact(&mut frame.command);
+                        return Ok(frame);
+                    }
                 },
                 Err(wanted) => wanted,
             };
@@ -185,6 +188,21 @@ impl Connection {
                 true
             }
             _ => false,
+        }
+    }
+
+    /// A broker's words become part of errors: what they repeat of the token does not.
+    fn redact(&self, command: &mut BaseCommand) {
+        let Some(token) = &self.token else { return };
+        let words = [
+            command.error.as_mut().map(|error| &mut error.message),
+            command.partition_metadata_response.as_mut().and_then(|response| response.message.as_mut()),
+            command.lookup_topic_response.as_mut().and_then(|response| response.message.as_mut()),
+            command.ack_response.as_mut().and_then(|response| response.message.as_mut()),
+            command.consumer_stats_response.as_mut().and_then(|response| response.error_message.as_mut()),
+        ];
+        for words in words.into_iter().flatten() {
+            *words = token.redact(words);
         }
     }
 

@@ -74,7 +74,7 @@ impl Consumer {
         let mut consumer = Consumer {
             connection,
             subscription,
-            id: 0,
+            id: 1,
             queue: VecDeque::new(),
             queued_bytes: 0,
             permits: Permits::new(READ_AHEAD, largest),
@@ -88,7 +88,6 @@ impl Consumer {
     }
 
     async fn subscribe(&mut self) -> Result<()> {
-        self.id += 1;
         let Subscription { topic, name, initial, .. } = self.subscription.clone();
         let doing = format!("subscribing {name:?} to {topic}");
         let request_id = self.connection.request_id();
@@ -112,9 +111,9 @@ impl Consumer {
         self.ask(&doing, request_id, ask).await.map(drop)
     }
 
-    async fn close_consumer(&mut self) -> Result<()> {
+    async fn close_consumer(&mut self, consumer_id: u64) -> Result<()> {
         let request_id = self.connection.request_id();
-        let close = CommandCloseConsumer { consumer_id: self.id, request_id };
+        let close = CommandCloseConsumer { consumer_id, request_id };
         let ask = BaseCommand { close_consumer: Some(close), ..command(Type::CloseConsumer) };
         self.ask("closing the consumer", request_id, ask).await.map(drop)
     }
@@ -185,6 +184,7 @@ impl Consumer {
             partition: self.subscription.partition,
             broker: delivered.broker,
             metadata: delivered.metadata,
+            unreadable: delivered.unreadable,
             payload: delivered.payload,
         });
         Ok(())
@@ -200,8 +200,7 @@ impl Consumer {
     }
 
     fn grant(&mut self) {
-        let permits = self.permits.grant(self.queued_bytes);
-        if permits > 0 {
+        while let Some(permits) = self.permits.grant(self.queued_bytes) {
             let flow = CommandFlow { consumer_id: self.id, message_permits: permits };
             self.connection.send(&BaseCommand { flow: Some(flow), ..command(Type::Flow) }, &[]);
         }
@@ -209,9 +208,12 @@ impl Consumer {
 
     /// A new consumer in place of this one: the broker delivers again from behind the mark-delete position.
     async fn reattach(&mut self) -> Result<()> {
-        self.close_consumer().await?;
+        // What is still on its way for the old consumer is not for the new one: from here on it is dropped.
+        let old = self.id;
+        self.id += 1;
         self.dropped = false;
         self.permits.restart();
+        self.close_consumer(old).await?;
         self.subscribe().await
     }
 

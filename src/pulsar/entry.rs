@@ -54,6 +54,9 @@ impl Entry {
 
     fn undecodable_by_envelope(&self) -> Option<String> {
         let metadata = &self.metadata;
+        if self.unreadable.is_some() {
+            return Some("its metadata does not parse (text that is not UTF-8?)".into());
+        }
         if !metadata.encryption_keys.is_empty() {
             return Some("encrypted by its producer".into());
         }
@@ -128,6 +131,7 @@ impl Entry {
         Undecodable {
             reason,
             raw: &self.payload,
+            metadata: self.unreadable.as_deref(),
             compression: m.compression.unwrap_or(0),
             uncompressed_size: m.uncompressed_size,
             num_messages_in_batch: m.num_messages_in_batch,

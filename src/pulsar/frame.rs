@@ -34,7 +34,30 @@ pub(crate) struct Frame {
 pub(crate) struct Delivered {
     pub broker: Option<BrokerEntryMetadata>,
     pub metadata: MessageMetadata,
+    /// The metadata's bytes, where they do not parse.
+    pub unreadable: Option<Bytes>,
     pub payload: Bytes,
+}
+
+/// What identifies an entry, in a form that parses whatever a producer put into its texts: the wire's
+/// strings are UTF-8 by convention only, and an entry must not block the topic.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Fingerprint {
+    #[prost(bytes = "vec", tag = "1")]
+    producer_name: Vec<u8>,
+    #[prost(uint64, tag = "2")]
+    sequence_id: u64,
+    #[prost(uint64, tag = "3")]
+    publish_time: u64,
+}
+
+impl Fingerprint {
+    fn of(metadata: Bytes) -> MessageMetadata {
+        let Fingerprint { producer_name, sequence_id, publish_time } =
+            Fingerprint::decode(metadata).unwrap_or_default();
+        let producer_name = String::from_utf8_lossy(&producer_name).into_owned();
+        MessageMetadata { producer_name, sequence_id, publish_time, ..MessageMetadata::default() }
+    }
 }
 
 /// Takes the next whole frame from `inbox`, or says how many bytes it wants to be whole.
@@ -75,9 +98,12 @@ pub(crate) fn delivered(mut rest: Bytes) -> Result<Delivered> {
             return Err(corrupt(format!("its CRC-32C is {found:08x}, the frame says {said:08x}")));
         }
     }
-    let metadata = sized(&mut rest)?;
-    let metadata = MessageMetadata::decode(metadata).map_err(|e| corrupt("its metadata does not parse").because(e))?;
-    Ok(Delivered { broker, metadata, payload: rest })
+    let bytes = sized(&mut rest)?;
+    let (metadata, unreadable) = match MessageMetadata::decode(bytes.clone()) {
+        Ok(metadata) => (metadata, None),
+        Err(_) => (Fingerprint::of(bytes.clone()), Some(bytes)),
+    };
+    Ok(Delivered { broker, metadata, unreadable, payload: rest })
 }
 
 /// Appends `command` as a simple frame. `extra` stands behind the command's own bytes, as fields
@@ -108,4 +134,59 @@ fn sized(rest: &mut Bytes) -> Result<Bytes> {
 
 fn corrupt(what: impl Into<String>) -> Error {
     Error::new(Kind::Corrupt, what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A MESSAGE's rest with this metadata, its checksum right.
+    fn rest(metadata: &[u8]) -> Bytes {
+        let mut covered = BytesMut::new();
+        covered.put_u32(metadata.len() as u32);
+        covered.put_slice(metadata);
+        covered.put_slice(b"payload");
+        let mut rest = BytesMut::new();
+        rest.put_u16(CHECKSUM_MAGIC);
+        rest.put_u32(crc32c::crc32c(&covered));
+        rest.put_slice(&covered);
+        rest.freeze()
+    }
+
+    #[test]
+    fn metadata_with_text_that_is_not_utf_8_is_kept_and_still_identifies_its_entry() {
+        let named = MessageMetadata {
+            producer_name: "p".into(),
+            sequence_id: 7,
+            publish_time: 1_000,
+            partition_key: Some("kk".into()),
+            ..MessageMetadata::default()
+        };
+        let mut bytes = named.encode_to_vec();
+        let key = bytes.windows(2).position(|window| window == b"kk").unwrap();
+        bytes[key..key + 2].copy_from_slice(&[0xff, 0xfe]);
+        let delivered = delivered(rest(&bytes)).unwrap();
+        assert_eq!(delivered.unreadable.as_deref(), Some(&bytes[..]));
+        let found = delivered.metadata;
+        assert_eq!((found.producer_name.as_str(), found.sequence_id, found.publish_time), ("p", 7, 1_000));
+        assert_eq!(&delivered.payload[..], b"payload");
+    }
+
+    #[test]
+    fn sizes_that_lie_are_errors() {
+        for size in [0_u32, 3, 100 << 20, u32::MAX] {
+            let mut inbox = BytesMut::from(&size.to_be_bytes()[..]);
+            assert!(take(&mut inbox, 5 << 20).is_err(), "{size}");
+        }
+        let mut inbox = BytesMut::from(&[0, 0, 0, 8, 0, 0, 0, 9, 1, 2, 3, 4][..]);
+        assert!(take(&mut inbox, 5 << 20).is_err());
+        assert!(delivered(Bytes::from_static(&[0, 0, 0, 9, 1])).is_err());
+    }
+
+    #[test]
+    fn a_frame_that_is_not_whole_says_how_much_it_wants() {
+        let mut inbox = BytesMut::from(&[0, 0, 0, 100, 0][..]);
+        assert_eq!(take(&mut inbox, 5 << 20).unwrap().unwrap_err(), 104);
+        assert_eq!(inbox.len(), 5);
+    }
 }

@@ -23,6 +23,7 @@ use super::connection::{ANSWER_LIMIT, Caller, Connection, command, connection_si
 use super::failure::refused;
 use crate::error::{Error, Kind, Result};
 use crate::rule::{Scheme, ServiceUrl, TopicName};
+use crate::secret::Secret;
 
 /// How many brokers may send us on to another before we give up.
 const MOST_REDIRECTS: usize = 20;
@@ -231,7 +232,7 @@ async fn get<T: DeserializeOwned>(url: String, topic: &TopicName, who: &Caller<'
             .await?;
         let body = body.map_err(|e| unavailable(e.to_string()))?.to_bytes();
         if status != StatusCode::OK {
-            return Err(http_failure(&doing, status, &body));
+            return Err(http_failure(&doing, status, &body, who.token));
         }
         return serde_json::from_slice(&body)
             .map_err(|e| unavailable(format!("the answer is not what was expected: {e}")));
@@ -251,7 +252,7 @@ fn redirect(headers: &header::HeaderMap, doing: &str) -> Result<Uri> {
     })
 }
 
-fn http_failure(doing: &str, status: StatusCode, body: &[u8]) -> Error {
+fn http_failure(doing: &str, status: StatusCode, body: &[u8], token: Option<&Secret>) -> Error {
     let (kind, advice) = match status.as_u16() {
         // Brokers say 401 for a role without the right, too.
         401 => (
@@ -268,6 +269,9 @@ fn http_failure(doing: &str, status: StatusCode, body: &[u8]) -> Error {
     }
     let words = serde_json::from_slice::<Reason>(body)
         .map(|r| r.reason)
-        .unwrap_or_else(|_| String::from_utf8_lossy(&body[..body.len().min(200)]).trim().to_owned());
+        .unwrap_or_else(|_| String::from_utf8_lossy(body).into_owned());
+    // What it repeats of the token must not become part of an error.
+    let words = token.map_or(words.clone(), |token| token.redact(&words));
+    let words: String = words.trim().chars().take(200).collect();
     Error::new(kind, format!("{doing}{advice}")).because(format!("the broker says {status}: {words}"))
 }

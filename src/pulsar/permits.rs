@@ -31,17 +31,18 @@ impl Permits {
         self.seen = self.seen.saturating_add(1);
     }
 
-    /// What to grant now, with `queued` bytes waiting; 0 for nothing. Granted means outstanding.
-    pub fn grant(&mut self, queued: usize) -> u32 {
+    /// What to grant now, with `queued` bytes waiting. Granted means outstanding. To be called until there is
+    /// nothing to grant: one FLOW takes no more than the broker's signed number holds.
+    pub fn grant(&mut self, queued: usize) -> Option<u32> {
         let cost = if self.seen < ENTRIES_TO_TRUST { self.largest_allowed } else { self.largest_seen };
         let room = self.budget.saturating_sub(queued) / cost.max(1);
         let target = (room as i64).clamp(1, MOST_PERMITS);
         if self.outstanding > target / 2 {
-            return 0;
+            return None;
         }
-        let more = target - self.outstanding;
-        self.outstanding = target;
-        more as u32
+        let more = (target - self.outstanding).min(i64::from(i32::MAX));
+        self.outstanding += more;
+        Some(more as u32)
     }
 
     /// A new consumer starts with no permits.
@@ -56,8 +57,8 @@ mod tests {
 
     #[test]
     fn before_sizes_are_known_a_permit_costs_the_largest_entry() {
-        assert_eq!(Permits::new(8 << 20, 5 << 20).grant(0), 1);
-        assert_eq!(Permits::new(16 << 20, 5 << 20).grant(0), 3);
+        assert_eq!(Permits::new(8 << 20, 5 << 20).grant(0), Some(1));
+        assert_eq!(Permits::new(16 << 20, 5 << 20).grant(0), Some(3));
     }
 
     #[test]
@@ -67,20 +68,20 @@ mod tests {
             permits.grant(0);
             permits.used(1, 100);
         }
-        assert_eq!(permits.grant(0), 1000);
+        assert_eq!(permits.grant(0), Some(1000));
         permits.used(1, 5 << 20);
         for _ in 0..999 {
             permits.used(1, 100);
         }
-        assert_eq!(permits.grant(0), 1);
+        assert_eq!(permits.grant(0), Some(1));
     }
 
     #[test]
     fn a_batch_that_overshoots_is_paid_back() {
         let mut permits = Permits::new(8 << 20, 5 << 20);
-        assert_eq!(permits.grant(0), 1);
+        assert_eq!(permits.grant(0), Some(1));
         permits.used(1000, 100_000);
-        assert_eq!(permits.grant(0), 1000);
+        assert_eq!(permits.grant(0), Some(1000));
     }
 
     #[test]
@@ -88,10 +89,10 @@ mod tests {
         let mut permits = Permits::new(8 << 20, 5 << 20);
         (0..4).for_each(|_| permits.used(1, 80 << 10));
         permits.outstanding = 0;
-        assert_eq!(permits.grant(0), 102);
+        assert_eq!(permits.grant(0), Some(102));
         (0..50).for_each(|_| permits.used(1, 80 << 10));
-        assert_eq!(permits.grant(0), 0);
+        assert_eq!(permits.grant(0), None);
         permits.used(1, 80 << 10);
-        assert_eq!(permits.grant(0), 51);
+        assert_eq!(permits.grant(0), Some(51));
     }
 }

@@ -122,6 +122,8 @@ impl<'de> Deserialize<'de> for Properties {
 #[serde(deny_unknown_fields)]
 pub struct Undecodable {
     pub reason: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metadata_base64: Option<Base64>,
     /// The number in the wire's `CompressionType`, 0 for none.
     pub compression: i32,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -190,6 +192,7 @@ impl From<&message::Undecodable<'_>> for Undecodable {
         });
         Undecodable {
             reason: wire.reason.clone(),
+            metadata_base64: wire.metadata.map(|bytes| Base64(bytes.to_vec())),
             compression: wire.compression,
             uncompressed_size: wire.uncompressed_size,
             num_messages_in_batch: wire.num_messages_in_batch,
@@ -216,6 +219,7 @@ impl Undecodable {
         message::Undecodable {
             reason: self.reason.clone(),
             raw,
+            metadata: self.metadata_base64.as_ref().map(|bytes| &bytes.0[..]),
             compression: self.compression,
             uncompressed_size: self.uncompressed_size,
             num_messages_in_batch: self.num_messages_in_batch,

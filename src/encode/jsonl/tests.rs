@@ -135,6 +135,7 @@ fn a_key_of_bytes_stays_base64_and_one_that_is_not_base64_is_not_lost() {
 #[test]
 fn what_cannot_be_decoded_is_kept_with_all_that_the_wire_says_of_it() {
     let undecodable = Undecodable {
+        metadata: Some(b"\xff"),
         reason: "no key named \"k\"".to_owned(),
         raw: b"\x00raw",
         compression: 3,
@@ -154,7 +155,7 @@ fn what_cannot_be_decoded_is_kept_with_all_that_the_wire_says_of_it() {
         &bare(Body::Undecodable(undecodable)),
         &(BARE.to_owned()
             + concat!(
-                r#","undecodable":{"reason":"no key named \"k\"","compression":3,"uncompressed_size":4294967295,"#,
+                r#","undecodable":{"reason":"no key named \"k\"","metadata_base64":"/w==","compression":3,"uncompressed_size":4294967295,"#,
                 r#""num_messages_in_batch":2,"chunk":{"uuid":"p-1-7","id":0,"of":2,"total_size":100},"#,
                 r#""encryption":{"keys":[{"name":"k","value_base64":"AQ==","metadata":[["version","2"]]},{"name":"k","value_base64":""}],"#,
                 r#""algorithm":"","param_base64":"aXY="}},"raw_base64":"AHJhdw=="}"#,
@@ -166,6 +167,7 @@ fn what_cannot_be_decoded_is_kept_with_all_that_the_wire_says_of_it() {
 #[test]
 fn what_cannot_be_decoded_may_have_nothing_but_a_reason() {
     let undecodable = Undecodable {
+        metadata: None,
         reason: "?".to_owned(),
         raw: b"",
         compression: 0,
@@ -268,6 +270,7 @@ proptest! {
             body: match body {
                 0 => Body::Null,
                 1 => Body::Undecodable(Undecodable {
+                    metadata: deliver_at_time.map(|_| &payload[..]),
                     reason: texts[1].clone(),
                     raw: &payload,
                     compression: partition,

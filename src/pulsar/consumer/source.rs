@@ -123,7 +123,7 @@ impl Source for Consumer {
         if self.read_anything && self.broken.is_none() {
             // Whether or not the broker answers, the connection is closed next.
             let deadline = self.connection.deadline();
-            let _ = timeout_at(deadline, timeout(GOODBYE_LIMIT, self.close_consumer())).await;
+            let _ = timeout_at(deadline, timeout(GOODBYE_LIMIT, self.close_consumer(self.id))).await;
         }
         self.connection.close(GOODBYE_LIMIT).await;
     }

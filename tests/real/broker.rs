@@ -1,0 +1,51 @@
+//! What the broker itself says, over HTTP.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::harness::SUBSCRIPTION;
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// `None` where there is no such subscription.
+#[derive(Debug, PartialEq)]
+pub struct Standing {
+    pub mark_delete: Option<String>,
+    pub backlog: Option<u64>,
+    pub consumers: usize,
+}
+
+pub fn standing(http: &str, token: &str, topic: &str) -> Standing {
+    let path = topic.replace("://", "/");
+    let internal = get(http, token, &format!("/admin/v2/{path}/internalStats")).1;
+    let stats = get(http, token, &format!("/admin/v2/{path}/stats")).1;
+    let subscription = &stats["subscriptions"][SUBSCRIPTION];
+    Standing {
+        mark_delete: internal["cursors"][SUBSCRIPTION]["markDeletePosition"].as_str().map(str::to_owned),
+        backlog: subscription["msgBacklog"].as_u64(),
+        consumers: subscription["consumers"].as_array().map_or(0, Vec::len),
+    }
+}
+
+/// A question to the broker's administration: status and answer.
+pub fn get(http: &str, token: &str, path: &str) -> (u16, Value) {
+    let host = http.strip_prefix("http://").unwrap();
+    ask(
+        TcpStream::connect(host).unwrap(),
+        &format!("GET {path} HTTP/1.0\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n\r\n"),
+    )
+}
+
+/// One request in HTTP/1.0, whose answer comes in one piece and ends with the connection: status and JSON.
+pub fn ask(mut stream: TcpStream, request: &str) -> (u16, Value) {
+    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, serde_json::from_str(body).unwrap_or(Value::Null))
+}

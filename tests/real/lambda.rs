@@ -1,0 +1,161 @@
+//! The function as AWS Lambda runs it: `bootstrap` under Lambda's own runtime emulator.
+
+use std::fs::{self, File};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::broker::ask;
+use crate::harness::{Stage, component};
+use crate::process::{end, start};
+
+/// The package's one program. It belongs to another package, so `cargo test` does not build it.
+fn bootstrap() -> PathBuf {
+    let beside = Path::new(env!("CARGO_BIN_EXE_tdmq-backup")).parent().unwrap();
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+    let mut build = Command::new(cargo);
+    build.args(["build", "-q", "--locked", "-p", "tdmq-backup-handler", "--target-dir"]).arg(beside.parent().unwrap());
+    build.current_dir(env!("CARGO_MANIFEST_DIR"));
+    end(start(&mut build)).successful("building bootstrap");
+    beside.join("bootstrap")
+}
+
+/// The emulator with one function in it.
+struct Lambda {
+    emulator: Child,
+    address: String,
+    log: PathBuf,
+}
+
+impl Lambda {
+    fn of(stage: &Stage) -> Self {
+        let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        let (address, runtime) = (free(), free());
+        let log = stage.folder().join("lambda.log");
+        let mut emulator = Command::new(component("REAL_RIE"));
+        emulator
+            .args(["--runtime-interface-emulator-address", &address, "--runtime-api-address", &runtime])
+            .arg(bootstrap());
+        emulator
+            .env_clear()
+            .envs(stage.variables())
+            .env("TDMQ_BACKUP_RULE", stage.rule_file())
+            .current_dir(stage.folder());
+        let file = File::create(&log).unwrap();
+        emulator.stdout(file.try_clone().unwrap()).stderr(file);
+        Lambda { emulator: emulator.spawn().unwrap(), address, log }
+    }
+
+    /// The reply to one event.
+    fn invoke(&self, event: &str) -> Value {
+        // The emulator does not say when it listens: it is asked until it answers.
+        let mut tries = (0..500).map(|_| {
+            let stream = TcpStream::connect(&self.address);
+            stream.inspect_err(|_| thread::sleep(Duration::from_millis(20)))
+        });
+        let stream = tries.find_map(Result::ok).expect("the emulator listens");
+        let (path, length) = ("/2015-03-31/functions/function/invocations", event.len());
+        let host = &self.address;
+        let (status, reply) =
+            ask(stream, &format!("POST {path} HTTP/1.0\r\nHost: {host}\r\nContent-Length: {length}\r\n\r\n{event}"));
+        assert_eq!(status, 200, "{reply}: {}", self.printed());
+        reply
+    }
+
+    fn printed(&self) -> String {
+        fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// No secret of the stage in anything the function printed.
+    fn keeps_secrets_of(&self, stage: &Stage) {
+        let printed = self.printed();
+        for name in ["TDMQ_BACKUP_TOKEN", "AWS_SECRET_ACCESS_KEY"] {
+            assert!(!printed.contains(&stage.variables()[name]), "{name} was printed");
+        }
+    }
+}
+
+impl Drop for Lambda {
+    fn drop(&mut self) {
+        // SIGTERM, so that it ends the function too.
+        let _ = Command::new("kill").arg(self.emulator.id().to_string()).status();
+        let _ = self.emulator.wait();
+    }
+}
+
+fn events() -> Vec<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("events");
+    let mut paths: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    paths.into_iter().map(|path| fs::read_to_string(path).unwrap()).collect()
+}
+
+#[test]
+fn every_event_that_a_platform_sends_stores_what_has_come_and_a_second_one_finds_nothing() {
+    let stage = Stage::new("lambda");
+    let lambda = Lambda::of(&stage);
+    let mut sent = Vec::new();
+    for event in events() {
+        let before = sent.len();
+        sent.extend(stage.produce("python", "keys", &[]));
+        let reply = lambda.invoke(&event);
+        assert_eq!(
+            (&reply["outcome"], &reply["messages"]),
+            (&"stored".into(), &(sent.len() - before).into()),
+            "{reply}"
+        );
+        let key = reply["objects"][0]["key"].as_str().unwrap();
+        assert!(stage.files().iter().any(|file| file == key), "{key}");
+        // The log line says what the reply says.
+        assert!(
+            lambda.printed().lines().any(|line| serde_json::from_str::<Value>(line).is_ok_and(|line| line == reply))
+        );
+        let again = lambda.invoke(&event);
+        assert_eq!(again["outcome"], "nothing_to_do", "{again}");
+    }
+    let objects = stage.objects();
+    let records: Vec<&Value> = objects.iter().flat_map(|object| &object.records).collect();
+    let pick = |line: &Value| (line["id"].clone(), line["payload_base64"].clone());
+    assert_eq!(records.into_iter().map(pick).collect::<Vec<_>>(), sent.iter().map(pick).collect::<Vec<_>>());
+    lambda.keeps_secrets_of(&stage);
+    stage.is_at_rest(&sent[sent.len() - 1]["id"]);
+}
+
+#[test]
+fn an_unknown_event_is_refused_with_what_was_expected_and_nothing_is_read() {
+    let stage = Stage::new("lambda-event");
+    stage.produce("python", "keys", &[]);
+    let lambda = Lambda::of(&stage);
+    let reply = lambda.invoke(r#"{"Records":[{"eventSource":"aws:s3"}]}"#);
+    assert_eq!(reply["errorType"], "invalid", "{reply}");
+    assert!(reply["errorMessage"].as_str().unwrap().contains("Timer"), "{reply}");
+    assert_eq!((stage.files(), stage.standing().mark_delete), (Vec::new(), None));
+    lambda.keeps_secrets_of(&stage);
+}
+
+#[test]
+fn a_wrong_rule_fails_the_invocation_with_the_key_that_is_wrong() {
+    let mut stage = Stage::new("lambda-rule");
+    stage.text("interval", "3m");
+    let lambda = Lambda::of(&stage);
+    let reply = lambda.invoke("{}");
+    assert_eq!(reply["errorType"], "invalid", "{reply}");
+    assert!(reply["errorMessage"].as_str().unwrap().contains("interval: must be"), "{reply}");
+    lambda.keeps_secrets_of(&stage);
+}
+
+#[test]
+fn a_run_that_fails_fails_the_invocation_and_the_token_is_in_no_log() {
+    let mut stage = Stage::new("lambda-denied");
+    stage.produce("python", "keys", &[]);
+    stage.variable("TDMQ_BACKUP_TOKEN", &component("REAL_STRANGER_TOKEN"));
+    let lambda = Lambda::of(&stage);
+    let reply = lambda.invoke("{}");
+    assert_eq!(reply["errorType"], "denied", "{reply}");
+    assert_eq!(stage.files(), [""; 0]);
+    lambda.keeps_secrets_of(&stage);
+}

@@ -1,0 +1,368 @@
+//! Histories that once broke the promise, or tried to; and random ones.
+
+use std::time::Duration;
+
+use tdmq_backup::report::Outcome;
+use tdmq_backup::run::Function;
+use tdmq_backup::testing::broker::{Act, CommandType, Config, ServerError, When};
+use tdmq_backup::testing::bucket::Op;
+use tdmq_backup::testing::compose::{Composer, Compression, Draft};
+use tdmq_backup::{Clock, Position, Rule};
+
+use crate::world::{NOW, SUBSCRIPTION, World};
+
+/// Refuses the object's PUT, which follows the head's.
+async fn dies_before_storing(world: &World) {
+    let puts = |world: &World| world.bucket.requests().iter().filter(|op| **op == Op::Put).count();
+    let before = puts(world);
+    for k in 1.. {
+        assert!(world.run_dying_at(k).await.is_none(), "the run did not die");
+        if puts(world) > before {
+            return;
+        }
+    }
+}
+
+fn head_key(world: &World) -> String {
+    world.bucket.keys().into_iter().find(|key| key.ends_with("_head.json")).unwrap()
+}
+
+fn composer() -> Composer {
+    Composer::new("attacker").at(NOW)
+}
+
+/// 1. `rewind` closes the old consumer while frames for it are on their way; they are accepted as if they
+/// were the new consumer's, and `accepted` then hides everything before them.
+#[tokio::test]
+async fn a_rewind_with_entries_on_their_way_loses_nothing() {
+    let mut world = World::with(Config { max_message_size: 1 << 20, ..Config::default() }).await;
+    world.set("max_messages", 6);
+    world.send(&[1]);
+    world.run().await;
+    world.send(&[1; 20]);
+    dies_before_storing(&world).await;
+    // Message 2 is expired: the pinned span cannot be rebuilt, and is given up in due time.
+    world.topic.expire(2);
+    world.clock = Clock::starting_at(NOW + 23 * 60_000);
+    world.run().await;
+    world.drain(10).await;
+    let expected: Vec<u64> = (1..=21).filter(|n| *n != 2).collect();
+    assert_eq!(world.numbers(), expected);
+}
+
+/// 1b. The same where the pinned span does not come again byte for byte (broker metadata switched, say).
+#[tokio::test]
+async fn a_pinned_span_of_other_bytes_is_planned_anew_without_a_loss() {
+    let mut world = World::new().await;
+    world.set("max_messages", 6);
+    world.send(&[1]);
+    world.run().await;
+    world.send(&[1; 50]);
+    dies_before_storing(&world).await;
+    let mut head = world.head().unwrap();
+    head["next"]["digest"] = "00".repeat(32).into();
+    world.bucket.plant(&head_key(&world), head.to_string().as_bytes(), &[]).unwrap();
+    world.clock = Clock::starting_at(NOW + 23 * 60_000);
+    world.run().await;
+    world.drain(20).await;
+    world.assert_exactly_once();
+}
+
+/// 2. A head whose `next` overlaps other objects is known to be stale; entries must then be looked up.
+#[tokio::test]
+async fn a_stale_head_that_contradicts_the_objects_makes_the_run_look() {
+    let mut world = World::new().await;
+    world.set("max_messages", 2);
+    world.send(&[1, 1]);
+    world.run().await;
+    world.send(&[1; 2]);
+    // The writer that is frozen after its look, whose head lands late on a store without conditions.
+    dies_before_storing(&world).await;
+    let stale = world.bucket.read(&head_key(&world)).unwrap();
+    let mut stale: serde_json::Value = serde_json::from_slice(&stale).unwrap();
+    world.set("max_messages", 4);
+    world.send(&[1; 4]);
+    world.drain(5).await;
+    // It had planned one entry more, under another name.
+    let ledger = Config::default().first_ledger;
+    stale["next"]["last"] = format!("{ledger}:4").into();
+    stale["next"]["key"] = stale["next"]["key"].as_str().unwrap().replace("_2.jsonl", "_3.jsonl").into();
+    world.bucket.plant(&head_key(&world), stale.to_string().as_bytes(), &[]).unwrap();
+    // The broker crashes and rewinds, or an administrator does, into the middle of the last object.
+    world.topic.set_mark_delete(SUBSCRIPTION, Position::new(ledger, 4));
+    world.drain(5).await;
+    world.assert_exactly_once();
+}
+
+/// 4. What a broker or a proxy repeats of the token must not get into the report.
+#[tokio::test]
+async fn a_broker_that_repeats_the_token_does_not_get_it_into_the_report() {
+    const MARKER: &str = "marker-token-7f3a";
+    for http in [false, true] {
+        let mut world = World::new().await;
+        if http {
+            let url = format!("{:?}", world.broker.http_url());
+            world.set("service_url", url);
+            world.broker.answer_http(502, &format!("<pre>GET /admin\nAuthorization: Bearer {MARKER}</pre>"));
+        } else {
+            let words = format!("cannot verify token {MARKER}");
+            world.broker.script(When::next(CommandType::Connect), Act::Error(ServerError::AuthenticationError, words));
+        }
+        let mut env: Vec<(String, String)> = world
+            .rule
+            .iter()
+            .map(|(key, value)| (format!("TDMQ_BACKUP_{}", key.to_uppercase()), value.trim_matches('"').to_owned()))
+            .collect();
+        env.push(("TDMQ_BACKUP_TOKEN".into(), MARKER.into()));
+        let function = Function::new(Rule::load(None, env).unwrap(), |name| world.env(name), world.clock).unwrap();
+        let report = function.invoke(None, &world.clock, &mut |_| {}).await;
+        let text = serde_json::to_string(&report).unwrap();
+        assert!(!text.contains(MARKER), "{http}: {text}");
+    }
+}
+
+/// 6. What this program wrote it must be able to read back.
+#[tokio::test]
+async fn a_message_of_control_characters_is_recognised_when_it_comes_again() {
+    let world = World::new().await;
+    let draft = Draft::new(vec![1_u8; 12 << 20]);
+    world.topic.append(composer().compression(Compression::Zstd).single(draft));
+    let report = world.run().await;
+    assert_eq!(report.outcome, Outcome::Stored, "{report:?}");
+    world.topic.set_mark_delete(SUBSCRIPTION, Position::new(Config::default().first_ledger, -1));
+    let report = world.run().await;
+    assert_eq!((report.outcome, report.skipped_entries), (Outcome::Stored, 1), "{report:?}");
+}
+
+/// 5b. One producer's nonsense in `num_messages_in_batch` must not make a FLOW that a broker refuses
+/// (it reads the number as a signed one, and demands more than 0).
+#[tokio::test]
+async fn a_batch_that_claims_two_billion_messages_does_not_break_the_flow() {
+    let mut world = World::new().await;
+    world.send(&[1; 6]);
+    let entry = composer().single(Draft::new("x")).with(|c| c.metadata.num_messages_in_batch = Some(i32::MAX));
+    world.topic.append(entry);
+    world.send(&[1]);
+    world.run_for(Duration::from_secs(4)).await;
+    let flows: Vec<u32> =
+        world.broker.commands().iter().filter_map(|c| c.command.flow.as_ref().map(|f| f.message_permits)).collect();
+    assert!(flows.iter().all(|permits| *permits <= i32::MAX as u32), "{flows:?}");
+}
+
+/// 3. Entries that expired with the ledger before are missing too.
+#[tokio::test]
+async fn missing_names_what_expired_at_the_front_of_a_ledger() {
+    let mut world = World::new().await;
+    world.send(&[1]);
+    world.run().await;
+    world.topic.roll_ledger();
+    let gone = world.send(&[1, 1]);
+    world.topic.expire(3);
+    world.send(&[1]);
+    let report = world.run().await;
+    assert_eq!(report.messages, 1, "{report:?}");
+    assert_eq!(report.missing.len(), 1, "{gone:?} {report:?}");
+}
+
+/// 3b. `busy` is documented as "nothing was written or acknowledged".
+#[tokio::test]
+async fn busy_is_not_said_of_a_run_that_stored_something() {
+    let mut world = World::new().await;
+    world.set("max_messages", 1);
+    world.set("max_objects", 2);
+    world.send(&[1, 1]);
+    // bounds, look, look again, after ack, then the second object's look.
+    let words = "taken over".to_owned();
+    world.broker.script(When::nth(CommandType::GetLastMessageId, 5), Act::Error(ServerError::ConsumerBusy, words));
+    let report = world.run().await;
+    assert_eq!(report.objects.len(), 1, "{report:?}");
+    assert_ne!(report.outcome, Outcome::Busy);
+}
+
+/// 8. The records of a partition say which partition, as the folder does.
+#[tokio::test]
+async fn the_ids_of_a_partition_name_it() {
+    let mut world = World::new().await;
+    let topic = world.broker.topic("orders-partition-3");
+    topic.append(composer().single(Draft::new("{\"n\":1}")));
+    let name = format!("{:?}", topic.name());
+    world.set("topic", name);
+    let report = world.run().await;
+    assert_eq!(report.outcome, Outcome::Stored, "{report:?}");
+    assert!(world.objects()[0].contains("/partition=3/"), "{:?}", world.objects());
+    let id = world.all_lines()[0]["id"].as_str().unwrap().to_owned();
+    assert!(id.ends_with(":3"), "{id}");
+}
+
+/// 7. Publish times that no calendar knows.
+#[tokio::test]
+async fn publish_times_beyond_the_calendar_are_stored_and_recognised() {
+    for time in [0, u64::MAX, i64::MAX as u64, 8_210_266_876_799_999, 8_210_266_876_800_000, 316_516_464_000_000] {
+        let mut world = World::new().await;
+        world.topic.append(Composer::new("p").at(time).single(Draft::new("{\"n\":1}")));
+        world.topic.append(Composer::new("p").at(0).single(Draft::new("{\"n\":2}")));
+        world.set("max_messages", 1);
+        world.set("max_objects", 3);
+        let report = world.run().await;
+        assert_eq!((report.outcome, report.objects.len()), (Outcome::Stored, 2), "{time} {report:?}");
+        world.topic.set_mark_delete(SUBSCRIPTION, Position::new(Config::default().first_ledger, -1));
+        let report = world.run().await;
+        assert_eq!(report.skipped_entries, 2, "{time} {report:?}");
+    }
+}
+
+/// A generator that needs no crate.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % sides
+    }
+}
+
+/// 2. Random histories: deaths, frozen and woken runs, crashes, rewinds, changed rules.
+async fn history(seed: u64) {
+    let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    for _ in 0..5 {
+        dice.roll(2);
+    }
+    // Half of the brokers allow only small entries: then many are on their way from the first one on.
+    let most = if dice.roll(2) == 0 { 100_000 } else { Config::default().max_message_size };
+    let mut world = World::with(Config { max_message_size: most, ..Config::default() }).await;
+    world.set("max_messages", 4);
+    let ledger = Config::default().first_ledger;
+    let mut log: Vec<String> = Vec::new();
+    let mut entries = 0;
+    let latest = dice.roll(3) == 0;
+    if latest {
+        // What a start at latest passes over is a hole at first.
+        log.push("start latest".into());
+        world.set("start", "\"latest\"");
+        world.send(&[1; 9]);
+        entries = 9;
+        world.run().await;
+    }
+    type Run = std::pin::Pin<Box<dyn Future<Output = tdmq_backup::report::Report>>>;
+    let mut frozen: Vec<Run> = Vec::new();
+    for _ in 0..14 {
+        let act = dice.roll(10);
+        match act {
+            0 | 1 => {
+                let sizes: Vec<usize> = (0..1 + dice.roll(40)).map(|_| 1 + dice.roll(3) as usize).collect();
+                log.push(format!("send {sizes:?}"));
+                entries += sizes.len();
+                world.send(&sizes);
+            }
+            2 => {
+                let k = 1 + dice.roll(30) as usize;
+                log.push(format!("dies at {k}"));
+                world.run_dying_at(k).await;
+            }
+            3 => {
+                let k = 1 + dice.roll(30) as usize;
+                log.push(format!("freezes at {k}"));
+                let (function, clock, before) = (world.function(), world.clock, world.requests());
+                let mut run: Run = Box::pin(async move { function.invoke(None, &clock, &mut |_| {}).await });
+                let ended = std::future::poll_fn(|context| {
+                    if world.requests() - before >= k {
+                        return std::task::Poll::Ready(false);
+                    }
+                    run.as_mut().poll(context).map(|_| true)
+                });
+                if !ended.await {
+                    world.broker.drop_connections();
+                    frozen.push(run);
+                }
+            }
+            4 if !frozen.is_empty() => {
+                log.push("wakes".into());
+                let run = frozen.remove(dice.roll(frozen.len() as u64) as usize);
+                let report = run.await;
+                log.push(format!("  {:?} {:?}", report.outcome, report.error.map(|e| e.message)));
+            }
+            5 => {
+                let acks = dice.roll(4) as usize;
+                log.push(format!("crash {acks}"));
+                world.broker.crash_rewinding(acks);
+            }
+            6 if world.topic.subscription(SUBSCRIPTION).is_some() && entries > 0 => {
+                let at = world.mark_delete();
+                let to = Position::new(ledger, dice.roll(entries as u64 + 1) as i64 - 1);
+                if to < at {
+                    log.push(format!("rewind to {to}"));
+                    world.topic.set_mark_delete(SUBSCRIPTION, to);
+                }
+            }
+            8 => {
+                log.push("half an hour passes".into());
+                world.clock = Clock::starting_at(world.clock.now_ms() + 30 * 60_000);
+            }
+            7 => {
+                let (messages, objects) = (1 + dice.roll(8), 1 + dice.roll(4));
+                log.push(format!("rule {messages} {objects}"));
+                world.set("max_messages", messages);
+                world.set("max_objects", objects);
+                world.set("compression", if dice.roll(2) == 0 { "\"none\"" } else { "\"gzip\"" });
+            }
+            _ => {
+                let report = world.run().await;
+                log.push(format!("run {:?} {:?} {:?}", report.outcome, report.stop, report.error.map(|e| e.message)));
+            }
+        }
+        if !latest {
+            world.assert_nothing_acknowledged_unstored();
+        }
+    }
+    for run in frozen {
+        let report = run.await;
+        log.push(format!("  woken at last: {:?} {:?}", report.outcome, report.error.map(|e| e.message)));
+    }
+    world.broker.drop_connections();
+    world.let_go().await;
+    if world.topic.subscription(SUBSCRIPTION).is_some() && (latest || dice.roll(2) == 0) {
+        world.topic.set_mark_delete(SUBSCRIPTION, Position::new(ledger, -1));
+    }
+    world.clock = Clock::starting_at(world.clock.now_ms() + 30 * 60_000);
+    for _ in 0..500 {
+        let report = world.run().await;
+        log.push(format!("end {:?} {:?} {:?}", report.outcome, report.stop, report.error.map(|e| e.message)));
+        if report.outcome == Outcome::NothingToDo {
+            break;
+        }
+    }
+    let mut twice = world.numbers();
+    let all = twice.len();
+    twice.dedup();
+    let sent = world.all_lines().len();
+    if all != twice.len() || world.topic.subscription(SUBSCRIPTION).is_some_and(|s| s.backlog > 0) {
+        panic!("seed {seed}: {all} {} {sent}\n{}\n{:#?}", twice.len(), log.join("\n"), world.objects());
+    }
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| world.assert_exactly_once()));
+    assert!(result.is_ok(), "seed {seed}\n{}", log.join("\n"));
+}
+
+#[tokio::test]
+async fn random_histories_lose_and_repeat_nothing() {
+    let from = std::env::var("SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(1);
+    let count: u64 = std::env::var("COUNT").ok().and_then(|s| s.parse().ok()).unwrap_or(40);
+    for seed in from..from + count {
+        history(seed).await;
+    }
+}
+
+/// Large entries behind small ones: frames past the budget are dropped and come again.
+#[tokio::test]
+async fn what_is_dropped_for_want_of_memory_comes_again() {
+    let mut world = World::new().await;
+    world.set("max_messages", 5);
+    world.set("max_objects", 9);
+    world.send(&[1; 5]);
+    for n in 0..24 {
+        world.send_entry(1, if n % 5 == 0 { 10 } else { 1 << 20 });
+    }
+    world.drain(3).await;
+    world.assert_exactly_once();
+}
