@@ -43,6 +43,9 @@ struct Record {
     sequence_id: u64,
     /// Messages of the entry that the object holds.
     count: u32,
+    /// A record without a batch index is its whole entry, also where that could not be decoded then and
+    /// can be now.
+    whole: bool,
 }
 
 impl<'a, S: Store> Catalogue<'a, S> {
@@ -116,8 +119,8 @@ impl<'a, S: Store> Catalogue<'a, S> {
     /// The object that begins with this entry, if there is one. One listing of one page.
     pub async fn beginning_with(&self, first: Edge, publish_time: u64) -> Result<Option<String>> {
         let start = key_start(self.folder, first, publish_time);
-        let (page, _) = self.store.list(&start, None, 1).await?;
-        Ok(page.into_iter().next().map(|listed| listed.key))
+        let (page, _) = self.store.list(&start, None, PAGE).await?;
+        Ok(page.into_iter().map(|listed| listed.key).find(|key| Span::of_key(key).is_some()))
     }
 
     /// Whether an object holds this very entry, whole.
@@ -143,7 +146,7 @@ impl<'a, S: Store> Catalogue<'a, S> {
             if fingerprint.as_ref() != Some(&found) {
                 return Err(another_topic(entry.position, &key));
             }
-            held += record.count;
+            held += if record.whole { count } else { record.count };
         }
         Ok((held >= count).then_some(Holds(())))
     }
@@ -219,6 +222,7 @@ impl Lines {
             producer_name: stamp.producer_name.into_owned(),
             sequence_id: stamp.sequence_id,
             count: 0,
+            whole: stamp.id.batch_index.is_none(),
         });
         record.count += 1;
         Ok(())

@@ -125,11 +125,13 @@ async fn attempt<S: Source>(
         watch,
         started,
         end: Position::new(-1, -1),
+        mark_delete: None,
         delivered: false,
         previous: None,
         read: Contents::default(),
         standing: None,
         suspect: false,
+        skipped: None,
         held: None,
     };
     let outcome = drain.partition().await;
@@ -151,6 +153,8 @@ struct Drain<'a, S, T> {
     started: Instant,
     /// The last entry at the start: the end of this run.
     end: Position,
+    /// Where the cursor stood when it was last known: it never goes back while we hold the subscription.
+    mark_delete: Option<Position>,
     /// Whether the broker delivered anything.
     delivered: bool,
     /// The entry before the next one, to see what the broker left out.
@@ -161,6 +165,8 @@ struct Drain<'a, S, T> {
     standing: Option<recover::Standing>,
     /// An object was found where none was expected: everything delivered is looked up.
     suspect: bool,
+    /// The newest entry that was counted as skipped.
+    skipped: Option<Position>,
     /// Entries that were skipped because an object holds them, not yet acknowledged.
     held: Option<Stored>,
 }
@@ -169,6 +175,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
     async fn partition(&mut self) -> Result<()> {
         let asked_at = self.clock.now_ms();
         let bounds = self.source.bounds().await?;
+        self.mark_delete = bounds.mark_delete;
         self.settle_head(&bounds).await?;
         if bounds.nothing_to_do() {
             self.report.stop = Some(Stop::Drained);
@@ -177,14 +184,17 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
             return Ok(());
         }
         self.end = bounds.last;
-        self.reread_head().await?;
         let stop = self.objects().await?;
         self.report.stop = Some(stop);
         self.conclude(stop, asked_at).await;
         Ok(())
     }
 
-    /// Makes sure that there is a head: from now on the rule is not new any more.
+    /// Makes sure that there is a head (from now on the rule is not new any more), and that it is the one
+    /// that stands in the bucket now that the subscription is ours.
+    ///
+    /// What was read before may be old: a run that announced since then and died left its plan in the
+    /// head. Only where nothing is owed does that not matter.
     async fn settle_head(&mut self, bounds: &Bounds) -> Result<()> {
         let now = self.clock.now_ms();
         if self.head.is_new() {
@@ -193,6 +203,10 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
             head.start.resolved = bounds.mark_delete;
             return self.source.attend(self.head.write(self.store, head, now)).await;
         }
+        if bounds.nothing_to_do() && !self.head.is_stale(now) {
+            return Ok(());
+        }
+        self.reread_head().await?;
         self.source.attend(self.head.refresh(self.store, now)).await
     }
 
@@ -211,8 +225,6 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         Err(Error::new(Kind::Invalid, text))
     }
 
-    /// What was read before we held the subscription may be old: a run that announced since then and
-    /// died left its plan in the head, and only a head read now is sure to show it.
     async fn reread_head(&mut self) -> Result<()> {
         let read = HeadFile::read(self.store, &self.job.folder, &self.job.owner);
         match self.source.attend(read).await? {

@@ -68,6 +68,8 @@ pub struct Next {
     pub upload_id: Option<String>,
     /// When its writer gives up, ms since the epoch.
     pub until: u64,
+    /// Runs that announced it, the first included.
+    pub runs: u32,
 }
 
 impl Next {
@@ -145,9 +147,14 @@ impl HeadFile {
         self.head.next = next;
     }
 
-    /// Writes the head again when it is so old that a lifecycle rule might take it.
+    /// Whether the head is so old that a lifecycle rule might take it.
+    pub fn is_stale(&self, now_ms: u64) -> bool {
+        now_ms.saturating_sub(self.head.written) >= FRESH_FOR_MS
+    }
+
+    /// Writes a stale head again.
     pub async fn refresh(&mut self, store: &impl Store, now_ms: u64) -> Result<()> {
-        if now_ms.saturating_sub(self.head.written) < FRESH_FOR_MS {
+        if !self.is_stale(now_ms) {
             return Ok(());
         }
         self.write(store, self.head.clone(), now_ms).await

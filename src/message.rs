@@ -60,6 +60,8 @@ pub struct Entry {
     /// The broker's own metadata, where the broker adds it.
     pub broker: Option<pulsar::proto::BrokerEntryMetadata>,
     pub metadata: pulsar::proto::MessageMetadata,
+    /// Bytes that the entry takes in memory: its whole frame.
+    pub size: usize,
     /// The envelope's bytes where they do not parse; then `metadata` has only what identifies the entry.
     pub unreadable: Option<Bytes>,
     /// Compressed, batched or encrypted as `metadata` says.

@@ -214,8 +214,8 @@ pub fn pace(read: &Contents, drained: bool, capacity: u64, interval_ms: u64, now
     let allowed = capacity as f64 * 1000.0 / interval_ms as f64;
     let keeps_up = drained || arrival <= allowed;
     let behind_ms = now_ms.saturating_sub(read.latest_publish_time) as f64;
-    let caught_up_at =
-        (!drained && arrival < allowed).then(|| now_ms + (behind_ms * arrival / (allowed - arrival)).round() as u64);
+    let caught_up_at = (!drained && arrival < allowed)
+        .then(|| now_ms.saturating_add((behind_ms * arrival / (allowed - arrival)).round() as u64));
     let times = (arrival / allowed).ceil().max(2.0);
     let advice = (!keeps_up).then(|| {
         format!(

@@ -18,6 +18,9 @@ use crate::message::Position;
 /// 9999-12-31T23:59:59.999Z.
 const LAST_MS: i64 = 253_402_300_799_999;
 
+/// What our objects end with; other files in the folder are somebody else's.
+const EXTENSIONS: [&str; 2] = ["jsonl.gz", "jsonl"];
+
 /// One end of an object: an entry, or one message of an entry that is spread over several objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Edge {
@@ -76,7 +79,8 @@ impl Span {
     /// The span that a key names; `None` for a key that is not an object's.
     pub fn of_key(key: &str) -> Option<Self> {
         let file = key.rsplit('/').next()?;
-        let (stem, _extension) = file.split_once('.')?;
+        let (stem, extension) = file.split_once('.')?;
+        EXTENSIONS.contains(&extension).then_some(())?;
         let mut parts = stem.split('_');
         let (first, last, count) = (parts.next()?, parts.next()?, parts.next()?);
         if parts.next().is_some() {

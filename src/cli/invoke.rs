@@ -22,7 +22,7 @@ pub struct Invoke {
     #[arg(long, value_name = "FILE")]
     event: Option<PathBuf>,
     /// Seconds after which the run must have ended, as a platform would say; default: interval + 120
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     timeout: Option<u64>,
     /// Prints the report as one line of JSON
     #[arg(long)]

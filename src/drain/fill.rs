@@ -52,6 +52,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
                 Next::Silence => continue,
                 Next::Reattached => {
                     self.nobody_else_ran().await?;
+                    self.nobody_went_back().await?;
                     continue;
                 }
             };
@@ -83,13 +84,15 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
             }
             self.note_gap(&entry);
             self.held = Some(Stored::already(at, proof));
-            self.report.skipped_entries += 1;
+            // After a new start the same entries come again.
+            self.report.skipped_entries += u64::from(self.skipped < Some(at));
+            self.skipped = self.skipped.max(Some(at));
             return Ok(self.on_unless_end(&entry));
         }
         if let Some(why) =
             self.standing.as_ref().and_then(|s| s.pinned.as_ref()).and_then(|next| misfit(next, &entry, batch.as_ref()))
         {
-            return self.replan(why);
+            return self.replan(why).await;
         }
         // What fills a hole between objects gets an object of its own: spans of ours overlap only where
         // they must.
@@ -129,7 +132,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         (self.watch)(Progress {
             messages: self.report.messages + contents.messages,
             bytes: self.read.bytes + contents.bytes,
-            entries_left: same_ledger.then(|| (self.end.entry - entry.position.entry).max(0) as u64),
+            entries_left: same_ledger.then(|| self.end.entry.saturating_sub(entry.position.entry).max(0) as u64),
         });
         if pinned_last == Some(entry.position) {
             return Ok(Taken::Stop(Stop::Pinned));
@@ -141,9 +144,9 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         if entry.position >= self.end { Taken::Stop(Stop::Drained) } else { Taken::On }
     }
 
-    fn replan(&mut self, why: &str) -> Result<Taken> {
+    async fn replan(&mut self, why: &str) -> Result<Taken> {
         if let Some(next) = self.standing.take().and_then(|standing| standing.pinned) {
-            self.give_up_pinned(&next, why)?;
+            self.give_up_pinned(&next, why).await?;
         }
         Ok(Taken::Replan)
     }
@@ -153,8 +156,9 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
     fn note_gap(&mut self, entry: &Entry) {
         let at = entry.position;
         if let Some(previous) = self.previous.filter(|previous| *previous < at) {
-            let first = if previous.ledger == at.ledger { previous.entry + 1 } else { 0 };
-            if first < at.entry {
+            let first = if previous.ledger == at.ledger { previous.entry.saturating_add(1) } else { 0 };
+            let told = self.report.missing.last().is_some_and(|last| last.last >= Position::new(at.ledger, first));
+            if first < at.entry && !told {
                 let (first, last) = (Position::new(at.ledger, first), Position::new(at.ledger, at.entry - 1));
                 match self.report.missing.len() < MOST_MISSING {
                     true => self.report.missing.push(Missing { first, last }),
@@ -174,6 +178,18 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
             );
         }
         Ok(())
+    }
+
+    /// While nobody held the subscription, an administrator may have moved the cursor back: what is then
+    /// delivered again is not what this run had read.
+    async fn nobody_went_back(&mut self) -> Result<()> {
+        let now = self.source.bounds().await?.mark_delete;
+        match now < self.mark_delete {
+            true => {
+                Err(Error::new(Kind::Busy, "the cursor was moved back meanwhile; what this run had read was dropped"))
+            }
+            false => Ok(()),
+        }
     }
 
     /// Somebody else may have held the subscription for a moment: if the head changed, he ran.
@@ -206,7 +222,7 @@ fn compression_named(name: &str) -> Option<Compression> {
 /// Why this entry cannot continue the pinned span.
 fn misfit(next: &Announced, entry: &Entry, batch: Option<&Batch>) -> Option<&'static str> {
     let at = entry.position;
-    if next.layout != LAYOUT || compression_named(&next.compression).is_none() {
+    if next.layout != LAYOUT || next.format != "jsonl" || compression_named(&next.compression).is_none() {
         return Some("another version of this program had announced it");
     }
     if batch.is_none() && at < next.span.first.position {

@@ -42,10 +42,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
                     continue;
                 }
             };
-            let Some(plan) = self.plan(batch, stop)? else {
-                if matches!(stop, Stop::Window | Stop::Deadline | Stop::Stalled) {
-                    return Ok(stop);
-                }
+            let Some(plan) = self.plan(batch, stop).await? else {
                 self.start_over().await?;
                 continue;
             };
@@ -63,7 +60,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
     }
 
     /// Names what was read. `None` where a pinned span did not come to be; then nothing is written.
-    fn plan(&mut self, batch: Batch, stop: Stop) -> Result<Option<Plan>> {
+    async fn plan(&mut self, batch: Batch, stop: Stop) -> Result<Option<Plan>> {
         let no_room =
             |e| Error::new(Kind::Unavailable, "the object cannot be finished; nothing was acknowledged").because(e);
         let compression = batch.compression();
@@ -71,15 +68,16 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         let span = contents.span.expect("a batch begins with its first entry");
         let digest = hex(&body.sha256());
         if let Some(pinned) = self.standing.as_mut().and_then(|standing| standing.pinned.take()) {
-            if stop != Stop::Pinned && matches!(stop, Stop::Window | Stop::Deadline | Stop::Stalled) {
+            let why = match stop {
+                Stop::Window | Stop::Deadline | Stop::Stalled => "it is not read to its end in the time of one run",
+                _ if pinned.span != span || pinned.digest != digest => "it does not come again byte for byte",
+                _ => "",
+            };
+            if !why.is_empty() {
+                self.give_up_pinned(&pinned, why).await?;
                 return Ok(None);
             }
-            if pinned.span != span || pinned.digest != digest {
-                self.standing = None;
-                self.give_up_pinned(&pinned, "it does not come again byte for byte")?;
-                return Ok(None);
-            }
-            let next = Next { until: self.until_ms(), ..pinned };
+            let next = Next { until: self.until_ms(), runs: pinned.runs.saturating_add(1), ..pinned };
             return Ok(Some(self.planned(next, contents, body, compression == Compression::Gzip)));
         }
         let extension = format!("jsonl{}", compression.suffix());
@@ -93,6 +91,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
             layout: LAYOUT,
             upload_id: None,
             until: self.until_ms(),
+            runs: 1,
         };
         Ok(Some(self.planned(next, contents, body, compression == Compression::Gzip)))
     }
@@ -160,7 +159,10 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
             acknowledged: matches!(receipt, Ok(Receipt::Confirmed)),
         });
         match receipt? {
-            Receipt::Confirmed => Ok(stop),
+            Receipt::Confirmed => {
+                self.mark_delete = self.mark_delete.max(Some(next.span.last.position));
+                Ok(stop)
+            }
             Receipt::Unconfirmed => Ok(Stop::Unconfirmed),
         }
     }

@@ -19,6 +19,8 @@ use crate::store::Store;
 
 use super::Drain;
 
+/// Runs that may fail to store one announced object before it is planned anew, smaller where the rule says so.
+const MOST_RUNS: u32 = 3;
 /// How long after its writer's deadline an announced object may still appear.
 const LATE_WRITE_MS: u64 = 15 * 60 * 1000;
 
@@ -57,6 +59,13 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
             }
             self.head.fold(head.done, head.next);
         }
+        if let Some(next) = pinned.take_if(|next| next.runs >= MOST_RUNS) {
+            self.give_up_pinned(
+                &next,
+                "it could not be stored in several runs: lower max_bytes, or give the function more time",
+            )
+            .await?;
+        }
         let done = self.head().done.as_ref().map(|done| done.last);
         self.previous = self.previous.or(done);
         let mut horizon = done;
@@ -67,23 +76,23 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         Ok(Standing { horizon, pinned })
     }
 
-    /// The pinned span does not come again as it was. While its writer may still be at it, nothing is
-    /// done; afterwards it is planned anew.
-    pub(super) fn give_up_pinned(&mut self, next: &Next, why: &str) -> Result<()> {
+    /// The pinned span cannot be written as it was announced. While its writer may still be at it, nothing
+    /// is done; afterwards it is planned anew, and the head says so before anything else happens.
+    pub(super) async fn give_up_pinned(&mut self, next: &Next, why: &str) -> Result<()> {
         let Span { first, last, .. } = next.span;
-        let until = next.until + LATE_WRITE_MS;
-        if self.clock.now_ms() < until {
+        let (now, until) = (self.clock.now_ms(), next.until.saturating_add(LATE_WRITE_MS));
+        self.standing = None;
+        if now < until {
             let text = format!(
                 "a run that died announced an object of {first} to {last}, and {why}; nothing is done until its last write can no longer arrive (in {} s)",
-                (until - self.clock.now_ms()).div_ceil(1000)
+                (until - now).div_ceil(1000)
             );
             return Err(Error::new(Kind::Busy, text));
         }
         self.report.warnings.push(format!(
-            "an object of {first} to {last} was announced by a run that died and could not be written again ({why}); its entries were planned anew"
+            "an object of {first} to {last} was announced by a run that died and could not be written ({why}); its entries are planned anew"
         ));
-        let Head { done, .. } = self.head().clone();
-        self.head.fold(done, None);
-        Ok(())
+        let head = Head { next: None, ..self.head().clone() };
+        self.source.attend(self.head.write(self.store, head, now)).await
     }
 }

@@ -162,28 +162,28 @@ impl Consumer {
 
     fn accept(&mut self, message: CommandMessage, rest: bytes::Bytes) -> Result<()> {
         let position = position(&message.message_id);
-        let frame = rest.len();
+        let size = rest.len();
         let delivered = frame::delivered(rest).map_err(|why| {
             Error::new(Kind::Corrupt, format!("entry {position} arrived damaged; nothing after it was acknowledged"))
                 .because(why)
         })?;
-        self.permits.used(delivered.metadata.num_messages_in_batch.unwrap_or(1), frame);
-        let bytes = delivered.payload.len();
+        self.permits.used(delivered.metadata.num_messages_in_batch.unwrap_or(1), size);
         if self.accepted.is_some_and(|accepted| position <= accepted) {
             return Ok(());
         }
-        if self.dropped || (self.queued_bytes + bytes > READ_AHEAD && !self.queue.is_empty()) {
+        if self.dropped || (self.queued_bytes + size > READ_AHEAD && !self.queue.is_empty()) {
             self.dropped = true;
             return Ok(());
         }
         self.accepted = Some(position);
         self.read_anything = true;
-        self.queued_bytes += bytes;
+        self.queued_bytes += size;
         self.queue.push_back(Entry {
             position,
             partition: self.subscription.partition,
             broker: delivered.broker,
             metadata: delivered.metadata,
+            size,
             unreadable: delivered.unreadable,
             payload: delivered.payload,
         });
@@ -192,10 +192,7 @@ impl Consumer {
 
     fn pop(&mut self) -> Option<Entry> {
         let entry = self.queue.pop_front()?;
-        self.queued_bytes = match self.queue.is_empty() {
-            true => 0,
-            false => self.queued_bytes.saturating_sub(entry.payload.len()),
-        };
+        self.queued_bytes -= entry.size;
         Some(entry)
     }
 

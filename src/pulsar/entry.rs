@@ -15,6 +15,9 @@ use crate::message::{Body, Chunk, Encryption, EncryptionKey, Entry, Key, Message
 
 /// A payload that would be larger than this in memory stays as it is on the wire.
 const MOST_DECODED_BYTES: usize = 32 << 20;
+/// A batch of more messages than this stays as it is on the wire: two million empty ones fit into a
+/// kilobyte there, and into hundreds of megabytes decoded. Clients make batches of thousands at most.
+const MOST_MEMBERS: i32 = 100_000;
 
 impl Entry {
     /// Calls `each` with every message of the entry, in order. Returns why, if the entry could not be
@@ -189,7 +192,8 @@ fn decompress<'a>(metadata: &MessageMetadata, payload: &'a [u8]) -> Result<Cow<'
             read(flate2::read::ZlibDecoder::new(payload), size).map_err(|e| broken(e.to_string()))?
         }
         CompressionType::Zstd => {
-            let decoder = zstd::stream::read::Decoder::with_buffer(payload).map_err(|e| broken(e.to_string()))?;
+            let mut decoder = zstd::stream::read::Decoder::with_buffer(payload).map_err(|e| broken(e.to_string()))?;
+            decoder.window_log_max(MOST_DECODED_BYTES.ilog2()).map_err(|e| broken(e.to_string()))?;
             read(decoder, size).map_err(|e| broken(e.to_string()))?
         }
         CompressionType::Snappy => {
@@ -220,6 +224,9 @@ fn read(decoder: impl Read, size: usize) -> std::io::Result<Vec<u8>> {
 
 /// `[metadata size u32][SingleMessageMetadata][payload]`, `count` times and nothing after.
 fn split(payload: &[u8], count: i32) -> Result<Members, String> {
+    if count > MOST_MEMBERS {
+        return Err(format!("a batch of {count} messages is more than the {MOST_MEMBERS} that are taken apart"));
+    }
     let broken = |index: i32, why: &str| format!("message {index} of its batch of {count} {why}");
     let mut members = Vec::new();
     let mut rest = payload;

@@ -31,7 +31,7 @@ fn composer() -> Composer {
     Composer::new("attacker").at(NOW)
 }
 
-/// 1. `rewind` closes the old consumer while frames for it are on their way; they are accepted as if they
+/// `rewind` closes the old consumer while frames for it are on their way; they are accepted as if they
 /// were the new consumer's, and `accepted` then hides everything before them.
 #[tokio::test]
 async fn a_rewind_with_entries_on_their_way_loses_nothing() {
@@ -50,7 +50,7 @@ async fn a_rewind_with_entries_on_their_way_loses_nothing() {
     assert_eq!(world.numbers(), expected);
 }
 
-/// 1b. The same where the pinned span does not come again byte for byte (broker metadata switched, say).
+/// The same where the pinned span does not come again byte for byte (broker metadata switched, say).
 #[tokio::test]
 async fn a_pinned_span_of_other_bytes_is_planned_anew_without_a_loss() {
     let mut world = World::new().await;
@@ -68,9 +68,18 @@ async fn a_pinned_span_of_other_bytes_is_planned_anew_without_a_loss() {
     world.assert_exactly_once();
 }
 
-/// 2. A head whose `next` overlaps other objects is known to be stale; entries must then be looked up.
+/// A head whose `next` overlaps other objects is known to be stale; entries must then be looked up.
 #[tokio::test]
 async fn a_stale_head_that_contradicts_the_objects_makes_the_run_look() {
+    stale_head_reaching(4).await;
+}
+
+#[tokio::test]
+async fn a_stale_head_that_overlaps_other_objects_makes_the_run_look() {
+    stale_head_reaching(5).await;
+}
+
+async fn stale_head_reaching(last: u64) {
     let mut world = World::new().await;
     world.set("max_messages", 2);
     world.send(&[1, 1]);
@@ -85,8 +94,8 @@ async fn a_stale_head_that_contradicts_the_objects_makes_the_run_look() {
     world.drain(5).await;
     // It had planned one entry more, under another name.
     let ledger = Config::default().first_ledger;
-    stale["next"]["last"] = format!("{ledger}:4").into();
-    stale["next"]["key"] = stale["next"]["key"].as_str().unwrap().replace("_2.jsonl", "_3.jsonl").into();
+    stale["next"]["last"] = format!("{ledger}:{last}").into();
+    stale["next"]["key"] = stale["next"]["key"].as_str().unwrap().replace("_2.jsonl", "_9.jsonl").into();
     world.bucket.plant(&head_key(&world), stale.to_string().as_bytes(), &[]).unwrap();
     // The broker crashes and rewinds, or an administrator does, into the middle of the last object.
     world.topic.set_mark_delete(SUBSCRIPTION, Position::new(ledger, 4));
@@ -94,7 +103,7 @@ async fn a_stale_head_that_contradicts_the_objects_makes_the_run_look() {
     world.assert_exactly_once();
 }
 
-/// 4. What a broker or a proxy repeats of the token must not get into the report.
+/// What a broker or a proxy repeats of the token must not get into the report.
 #[tokio::test]
 async fn a_broker_that_repeats_the_token_does_not_get_it_into_the_report() {
     const MARKER: &str = "marker-token-7f3a";
@@ -121,7 +130,7 @@ async fn a_broker_that_repeats_the_token_does_not_get_it_into_the_report() {
     }
 }
 
-/// 6. What this program wrote it must be able to read back.
+/// What this program wrote it must be able to read back.
 #[tokio::test]
 async fn a_message_of_control_characters_is_recognised_when_it_comes_again() {
     let world = World::new().await;
@@ -134,7 +143,7 @@ async fn a_message_of_control_characters_is_recognised_when_it_comes_again() {
     assert_eq!((report.outcome, report.skipped_entries), (Outcome::Stored, 1), "{report:?}");
 }
 
-/// 5b. One producer's nonsense in `num_messages_in_batch` must not make a FLOW that a broker refuses
+/// One producer's nonsense in `num_messages_in_batch` must not make a FLOW that a broker refuses
 /// (it reads the number as a signed one, and demands more than 0).
 #[tokio::test]
 async fn a_batch_that_claims_two_billion_messages_does_not_break_the_flow() {
@@ -149,7 +158,7 @@ async fn a_batch_that_claims_two_billion_messages_does_not_break_the_flow() {
     assert!(flows.iter().all(|permits| *permits <= i32::MAX as u32), "{flows:?}");
 }
 
-/// 3. Entries that expired with the ledger before are missing too.
+/// Entries that expired with the ledger before are missing too.
 #[tokio::test]
 async fn missing_names_what_expired_at_the_front_of_a_ledger() {
     let mut world = World::new().await;
@@ -164,7 +173,7 @@ async fn missing_names_what_expired_at_the_front_of_a_ledger() {
     assert_eq!(report.missing.len(), 1, "{gone:?} {report:?}");
 }
 
-/// 3b. `busy` is documented as "nothing was written or acknowledged".
+/// `busy` is documented as "nothing was written or acknowledged".
 #[tokio::test]
 async fn busy_is_not_said_of_a_run_that_stored_something() {
     let mut world = World::new().await;
@@ -179,7 +188,7 @@ async fn busy_is_not_said_of_a_run_that_stored_something() {
     assert_ne!(report.outcome, Outcome::Busy);
 }
 
-/// 8. The records of a partition say which partition, as the folder does.
+/// The records of a partition say which partition, as the folder does.
 #[tokio::test]
 async fn the_ids_of_a_partition_name_it() {
     let mut world = World::new().await;
@@ -194,7 +203,7 @@ async fn the_ids_of_a_partition_name_it() {
     assert!(id.ends_with(":3"), "{id}");
 }
 
-/// 7. Publish times that no calendar knows.
+/// Publish times that no calendar knows.
 #[tokio::test]
 async fn publish_times_beyond_the_calendar_are_stored_and_recognised() {
     for time in [0, u64::MAX, i64::MAX as u64, 8_210_266_876_799_999, 8_210_266_876_800_000, 316_516_464_000_000] {
@@ -223,7 +232,7 @@ impl Dice {
     }
 }
 
-/// 2. Random histories: deaths, frozen and woken runs, crashes, rewinds, changed rules.
+/// Random histories: deaths, frozen and woken runs, crashes, rewinds, changed rules.
 async fn history(seed: u64) {
     let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
     for _ in 0..5 {
@@ -357,7 +366,7 @@ async fn random_histories_lose_and_repeat_nothing() {
 #[tokio::test]
 async fn what_is_dropped_for_want_of_memory_comes_again() {
     let mut world = World::new().await;
-    world.set("max_messages", 5);
+    world.set("max_messages", 6);
     world.set("max_objects", 9);
     world.send(&[1; 5]);
     for n in 0..24 {
@@ -365,4 +374,70 @@ async fn what_is_dropped_for_want_of_memory_comes_again() {
     }
     world.drain(3).await;
     world.assert_exactly_once();
+    let subscribes = world.broker.commands().iter().filter(|c| c.kind == CommandType::Subscribe).count();
+    assert!(subscribes > 2, "nothing was dropped");
+}
+
+/// An administrator goes back while no consumer is attached, between the two halves of a reattachment:
+/// what is delivered again is hidden by `accepted`, and the next acknowledgement goes over it.
+#[tokio::test]
+async fn going_back_during_a_reattachment_is_noticed() {
+    let mut world = World::new().await;
+    world.set("start", "\"latest\"");
+    world.set("max_messages", 6);
+    world.set("max_objects", 9);
+    world.send(&[1; 5]);
+    world.run().await;
+    world.send(&[1; 5]);
+    for _ in 0..40 {
+        world.send_entry(1, 1 << 20);
+    }
+    world.broker.script(When::nth(CommandType::Subscribe, 2), Act::Delay(Duration::from_millis(300)));
+    let meddle = async {
+        world.broker.until(|b| b.commands().iter().filter(|c| c.kind == CommandType::Subscribe).count() >= 3).await;
+        assert!(!world.topic.subscription(SUBSCRIPTION).unwrap().attached);
+        world.topic.set_mark_delete(SUBSCRIPTION, Position::new(Config::default().first_ledger, -1));
+    };
+    tokio::time::timeout(Duration::from_secs(30), async { tokio::join!(world.run(), meddle) })
+        .await
+        .expect("no reattachment came");
+    world.drain(20).await;
+    world.assert_exactly_once();
+}
+
+/// Payloads of 1 MiB are dropped past the budget (see above); properties of 1 MiB must be too.
+#[tokio::test]
+async fn read_ahead_counts_properties_too() {
+    let mut world = World::new().await;
+    world.set("max_messages", 6);
+    world.set("max_objects", 9);
+    world.send(&[1; 5]);
+    for _ in 0..24 {
+        world.topic.append(composer().single(Draft::new("").property("p", &"x".repeat(1 << 20))));
+    }
+    let report = world.run().await;
+    assert_eq!(report.outcome, Outcome::Stored, "{report:?}");
+    let subscribes = world.broker.commands().iter().filter(|c| c.kind == CommandType::Subscribe).count();
+    assert!(subscribes > 1, "24 MiB were kept in a read-ahead of 8 MiB");
+}
+
+/// One entry of some kilobytes that holds two million messages is kept as it is: taken apart it would be
+/// hundreds of megabytes.
+#[tokio::test]
+async fn an_entry_of_millions_of_tiny_messages_is_kept_raw() {
+    let world = World::new().await;
+    let count = 2_000_000;
+    // A member without a payload: the size of its metadata, and in that `payload_size` = 0.
+    let payload = [0, 0, 0, 2, 0x18, 0].repeat(count);
+    let packed = zstd::bulk::compress(&payload, 3).unwrap();
+    let entry = composer().single(Draft::new("")).with(|c| {
+        c.metadata.num_messages_in_batch = Some(count as i32);
+        c.metadata.compression = Some(3);
+        c.metadata.uncompressed_size = Some(payload.len() as u32);
+        c.payload = packed.into();
+    });
+    world.topic.append(entry);
+    let report = world.run().await;
+    assert_eq!((report.messages, report.objects[0].undecodable), (1, 1), "{report:?}");
+    assert!(report.objects[0].bytes < 10_000);
 }

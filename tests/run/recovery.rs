@@ -246,3 +246,35 @@ async fn a_head_older_than_a_day_is_written_again_so_that_a_lifecycle_rule_leave
     assert!(written(&world) >= NOW + 25 * 3_600_000);
     world.assert_exactly_once();
 }
+
+#[tokio::test]
+async fn an_announced_object_that_never_goes_through_is_planned_anew_after_a_while() {
+    let mut world = begun().await;
+    world.send(&[1, 1, 1, 1]);
+    for _ in 0..3 {
+        dies_before_storing(&world).await;
+    }
+    assert_eq!(world.head().unwrap()["next"]["runs"], 3);
+    world.set("max_messages", 2);
+    let report = world.run().await;
+    assert_eq!(report.outcome, Outcome::Busy);
+    assert!(report.error.unwrap().message.contains("lower max_bytes"));
+    world.clock = Clock::starting_at(NOW + 23 * 60_000);
+    let report = world.run().await;
+    assert_eq!((report.outcome, report.messages), (Outcome::Stored, 2), "{report:?}");
+    world.drain(3).await;
+    world.assert_exactly_once();
+}
+
+#[tokio::test]
+async fn somebody_elses_files_in_the_folder_are_left_alone() {
+    let mut world = begun().await;
+    world.send(&[1, 1]);
+    let first = world.objects().remove(0);
+    let folder = &first[..=first.rfind('/').unwrap()];
+    let ledger = Config::default().first_ledger;
+    world.bucket.plant(&format!("{folder}{ledger:019}-{:019}_backup.bak", 1), b"mine", &[]).unwrap();
+    let report = world.run().await;
+    assert_eq!((report.outcome, report.messages), (Outcome::Stored, 2), "{report:?}");
+    assert_eq!(world.run().await.outcome, Outcome::NothingToDo);
+}

@@ -48,7 +48,7 @@ impl Source for Consumer {
     }
 
     fn unread(&mut self, entry: Entry) {
-        self.queued_bytes += entry.payload.len();
+        self.queued_bytes += entry.size;
         self.queue.push_front(entry);
     }
 
