@@ -72,6 +72,8 @@ pub struct Progress {
     pub bytes: u64,
     /// Entries still to come, where the last one is in the ledger being read.
     pub entries_left: Option<u64>,
+    /// The length of the object that is being stored now; `None` while reading.
+    pub storing: Option<u64>,
 }
 
 /// Runs one partition to its end. Never fails: what goes wrong stands in the report, beside what was

@@ -96,7 +96,7 @@ impl Rule {
             None if variables.is_empty() => {
                 sheet.problem(
                     "rule",
-                    "is missing: name its file, set TDMQ_BACKUP_RULE to its path, or set TDMQ_BACKUP_<KEY> for every key",
+                    "is missing: name its file with --rule, put rule.toml into the function's package, set TDMQ_BACKUP_RULE to a path, or set TDMQ_BACKUP_<KEY> for every key",
                 );
                 return Err(RuleError(sheet.problems));
             }

@@ -20,6 +20,7 @@ use super::summary;
 const WIDTH: usize = 360;
 
 #[derive(Args)]
+#[command(after_help = "Examples:\n  tdmq-backup demo\n  tdmq-backup demo --messages 5000 --lines 3")]
 pub struct Demo {
     /// How many messages to back up
     #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u16).range(1..=5000))]

@@ -13,7 +13,17 @@ use tdmq_backup::{Clock, Error, Kind, Rule};
 use super::progress::Meter;
 use super::{exit_code, summary};
 
+const EXAMPLES: &str = "\
+Examples:
+  TDMQ_BACKUP_TOKEN=… tdmq-backup invoke --rule rule.toml
+  tdmq-backup invoke --rule rule.toml --json | jq .complete_through
+  echo '{}' | tdmq-backup invoke --rule rule.toml --event -
+
+Store keys come from TENCENTCLOUD_SECRETID and TENCENTCLOUD_SECRETKEY on COS, from AWS_ACCESS_KEY_ID
+and AWS_SECRET_ACCESS_KEY elsewhere.";
+
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub struct Invoke {
     /// The rule file; single keys may come from TDMQ_BACKUP_<KEY>, the token from TDMQ_BACKUP_TOKEN
     #[arg(long, value_name = "FILE")]

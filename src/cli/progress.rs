@@ -37,10 +37,16 @@ impl Meter {
 
     pub fn show(&mut self, progress: Progress) {
         let now = self.clock.now();
-        if !self.on || self.shown.is_some_and(|shown| now - shown < EVERY) {
+        let due = self.shown.is_none_or(|shown| now - shown >= EVERY) || progress.storing.is_some();
+        if !self.on || !due {
             return;
         }
         self.shown = Some(now);
+        if let Some(length) = progress.storing {
+            let _ = write!(stderr(), "\r\x1b[K{} messages, storing {}", progress.messages, size(length));
+            let _ = stderr().flush();
+            return;
+        }
         let seconds = (now - self.started).as_secs_f64().max(0.001);
         let rate = size((progress.bytes as f64 / seconds) as u64);
         let left = self.seconds_left(&progress, seconds).map(|s| format!(", about {s:.0} s left")).unwrap_or_default();

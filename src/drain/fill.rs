@@ -132,6 +132,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         (self.watch)(Progress {
             messages: self.report.messages + contents.messages,
             bytes: self.read.bytes + contents.bytes,
+            storing: None,
             entries_left: same_ledger.then(|| self.end.entry.saturating_sub(entry.position.entry).max(0) as u64),
         });
         if pinned_last == Some(entry.position) {

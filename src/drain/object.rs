@@ -12,7 +12,7 @@ use crate::span::{self, Link, Span};
 use crate::store::Store;
 
 use super::fill::Filled;
-use super::{Drain, elapsed};
+use super::{Drain, Progress, elapsed};
 
 /// How often one object may be planned anew before something must be wrong.
 const MOST_PLANS: u32 = 8;
@@ -138,6 +138,12 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         self.source.attend(self.head.write(self.store, announced, self.clock.now_ms())).await?;
         self.still_ours(next.span).await?;
         let (key, bytes) = (object.key.clone(), object.body.length());
+        (self.watch)(Progress {
+            messages: self.report.messages + contents.messages,
+            bytes: self.read.bytes + contents.bytes,
+            entries_left: None,
+            storing: Some(bytes),
+        });
         let stored = self.source.attend(object.store(self.store)).await?;
         self.report.phases.store_ms += elapsed(self.clock, storing);
         // From here on the announced object is the newest one known to be stored; the next announcement says so.

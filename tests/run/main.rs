@@ -4,6 +4,7 @@ mod attacks;
 mod bad_input;
 mod caps;
 mod deaths;
+mod heads;
 mod promises;
 mod recovery;
 mod world;

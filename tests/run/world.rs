@@ -55,6 +55,14 @@ impl World {
         World { broker, bucket, topic, rule, clock, composer: Composer::new("producer-1"), sent: 0 }
     }
 
+    /// A world after its first run: one message is stored, and there is a head.
+    pub async fn begun() -> Self {
+        let mut world = World::new().await;
+        world.send(&[1]);
+        world.run().await;
+        world
+    }
+
     /// Appends one entry for each number: 1 is a single message, more are a batch of so many.
     pub fn send(&mut self, entries: &[usize]) -> Vec<Position> {
         entries.iter().map(|count| self.send_entry(*count, 20)).collect()

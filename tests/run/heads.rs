@@ -1,0 +1,125 @@
+//! Heads that are lost, old, somebody else's, or put back.
+
+use std::future::poll_fn;
+use std::task::Poll;
+
+use tdmq_backup::report::Outcome;
+use tdmq_backup::testing::broker::{Act, CommandType, Config, When};
+use tdmq_backup::testing::bucket::Op;
+use tdmq_backup::{Clock, Position};
+
+use crate::world::{NOW, SUBSCRIPTION, World};
+
+#[tokio::test]
+async fn a_lost_head_is_rebuilt_from_the_objects() {
+    let mut world = World::new().await;
+    world.set("max_messages", 2);
+    world.send(&[1, 1, 2]);
+    world.drain(4).await;
+    let head = world.bucket.keys().into_iter().find(|key| key.ends_with("_head.json")).unwrap();
+    world.bucket.remove(&head);
+    world.topic.set_mark_delete(SUBSCRIPTION, Position::new(Config::default().first_ledger, 0));
+    world.send(&[1]);
+    world.drain(4).await;
+    world.assert_exactly_once();
+    let newest = world.objects().pop().unwrap();
+    assert_eq!(world.bucket.metadata(&newest).unwrap()["seq"], "3");
+}
+
+#[tokio::test]
+async fn an_object_stored_without_a_head_is_found_by_its_first_entry() {
+    let mut world = World::new().await;
+    world.send(&[1, 1]);
+    // The run dies with its object stored; then the head is lost and the cursor knows nothing.
+    world.broker.script(When::next(CommandType::Ack), Act::DropConnection);
+    world.run().await;
+    assert_eq!(world.objects().len(), 1);
+    let head = world.bucket.keys().into_iter().find(|key| key.ends_with("_head.json")).unwrap();
+    world.bucket.remove(&head);
+    world.drain(4).await;
+    world.assert_exactly_once();
+}
+
+#[tokio::test]
+async fn a_head_of_another_subscription_is_refused() {
+    let mut world = World::begun().await;
+    world.set("subscription", "\"other\"");
+    let report = world.run().await;
+    let error = report.error.unwrap();
+    assert_eq!((report.outcome, error.kind), (Outcome::Failed, "invalid"));
+    assert!(error.message.contains("subscription \"backup\""), "{}", error.message);
+    assert!(world.topic.subscription("other").is_none());
+}
+
+#[tokio::test]
+async fn a_head_that_is_none_or_newer_than_this_program_stops_the_run() {
+    for (text, kind) in [("{\"version\": 1, \"top", "corrupt"), ("{\"version\": 2, \"shape\": \"new\"}", "invalid")] {
+        let mut world = World::begun().await;
+        world.send(&[1]);
+        let key = world.bucket.keys().into_iter().find(|key| key.ends_with("_head.json")).unwrap();
+        world.bucket.plant(&key, text.as_bytes(), &[]).unwrap();
+        let report = world.run().await;
+        assert_eq!(report.error.unwrap().kind, kind);
+        assert_eq!(world.topic.subscription(SUBSCRIPTION).unwrap().backlog, 1);
+    }
+}
+
+#[tokio::test]
+async fn a_head_older_than_a_day_is_written_again_so_that_a_lifecycle_rule_leaves_it() {
+    let mut world = World::begun().await;
+    let written = |world: &World| world.head().unwrap()["written"].as_u64().unwrap();
+    let first = written(&world);
+    world.clock = Clock::starting_at(NOW + 23 * 3_600_000);
+    world.run().await;
+    assert_eq!(written(&world), first);
+    world.clock = Clock::starting_at(NOW + 25 * 3_600_000);
+    world.run().await;
+    assert!(written(&world) >= NOW + 25 * 3_600_000);
+    world.assert_exactly_once();
+}
+
+#[tokio::test]
+async fn an_old_head_that_was_put_back_is_found_out_by_the_listing() {
+    let mut world = World::begun().await;
+    world.set("max_messages", 2);
+    world.send(&[1, 1]);
+    world.run().await;
+    let key = world.bucket.keys().into_iter().find(|key| key.ends_with("_head.json")).unwrap();
+    let old = world.bucket.read(&key).unwrap();
+    world.send(&[1, 1, 1]);
+    world.broker.script(When::next(CommandType::Ack), Act::DropConnection);
+    world.run().await;
+    assert_eq!(world.objects().len(), 3);
+    world.bucket.plant(&key, &old, &[]).unwrap();
+    world.set("max_messages", 5);
+    world.drain(4).await;
+    world.assert_exactly_once();
+}
+
+#[tokio::test]
+async fn a_writer_that_wakes_before_it_announces_stores_nothing_even_where_conditions_are_ignored() {
+    let mut world = World::begun().await;
+    world.send(&[1, 1]);
+    world.set("max_messages", 1);
+    let key = world.bucket.keys().into_iter().find(|key| key.ends_with("_head.json")).unwrap();
+    let head = world.bucket.read(&key).unwrap();
+    let (function, clock) = (world.function(), world.clock);
+    let mut frozen = Box::pin(async move { function.invoke(None, &clock, &mut |_| {}).await });
+    // It has looked, and is frozen before it learns that no object begins with its first entry.
+    let looked = world.bucket.requests().len();
+    poll_fn(|context| {
+        if world.bucket.requests()[looked..].contains(&Op::List) {
+            return Poll::Ready(());
+        }
+        frozen.as_mut().poll(context).map(|report| panic!("{report:?}"))
+    })
+    .await;
+    world.broker.drop_connections();
+    world.set("max_messages", 5);
+    world.drain(3).await;
+    // A store that ignores conditions would let it write: to this one, its head is still the newest.
+    world.bucket.plant(&key, &head, &[]).unwrap();
+    let report = frozen.await;
+    assert!(report.objects.is_empty(), "{report:?}");
+    world.assert_exactly_once();
+}
