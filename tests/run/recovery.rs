@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tdmq_backup::report::{Outcome, Stop};
-use tdmq_backup::testing::broker::{Act, Broker, CommandType, Config, When};
+use tdmq_backup::testing::broker::{Broker, Config};
 use tdmq_backup::testing::bucket::{Fault, Op};
 use tdmq_backup::testing::compose::{Composer, Draft};
 use tdmq_backup::{Clock, Position};
