@@ -72,3 +72,15 @@ async fn max_objects_repeats_this_while_time_lasts() {
     world.drain(3).await;
     world.assert_exactly_once();
 }
+
+#[tokio::test]
+async fn an_entry_that_does_not_fit_is_the_first_of_the_next_object() {
+    let mut world = World::new().await;
+    world.set("max_messages", 3);
+    world.set("max_objects", 4);
+    let ids = world.send(&[2, 2, 2, 2]);
+    let report = world.run().await;
+    let firsts: Vec<_> = report.objects.iter().map(|object| object.first_id.position).collect();
+    assert_eq!(firsts, ids);
+    world.assert_exactly_once();
+}
