@@ -5,6 +5,7 @@ mod bad_input;
 mod caps;
 mod deaths;
 mod heads;
+mod histories;
 mod promises;
 mod recovery;
 mod world;

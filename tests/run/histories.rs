@@ -1,0 +1,149 @@
+//! Random histories: deaths, frozen and woken runs, crashes, rewinds, changed rules. `SEED` and `COUNT` choose which and how many.
+
+use tdmq_backup::report::Outcome;
+use tdmq_backup::testing::broker::Config;
+use tdmq_backup::{Clock, Position};
+
+use crate::world::{SUBSCRIPTION, World};
+
+/// A generator that needs no crate.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % sides
+    }
+}
+
+/// Random histories: deaths, frozen and woken runs, crashes, rewinds, changed rules.
+async fn history(seed: u64) {
+    let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
+    for _ in 0..5 {
+        dice.roll(2);
+    }
+    // Half of the brokers allow only small entries: then many are on their way from the first one on.
+    let most = if dice.roll(2) == 0 { 100_000 } else { Config::default().max_message_size };
+    let mut world = World::with(Config { max_message_size: most, ..Config::default() }).await;
+    world.set("max_messages", 4);
+    let ledger = Config::default().first_ledger;
+    let mut log: Vec<String> = Vec::new();
+    let mut entries = 0;
+    let latest = dice.roll(3) == 0;
+    if latest {
+        // What a start at latest passes over is a hole at first.
+        log.push("start latest".into());
+        world.set("start", "\"latest\"");
+        world.send(&[1; 9]);
+        entries = 9;
+        world.run().await;
+    }
+    type Run = std::pin::Pin<Box<dyn Future<Output = tdmq_backup::report::Report>>>;
+    let mut frozen: Vec<Run> = Vec::new();
+    for _ in 0..14 {
+        let act = dice.roll(10);
+        match act {
+            0 | 1 => {
+                let sizes: Vec<usize> = (0..1 + dice.roll(40)).map(|_| 1 + dice.roll(3) as usize).collect();
+                log.push(format!("send {sizes:?}"));
+                entries += sizes.len();
+                world.send(&sizes);
+            }
+            2 => {
+                let k = 1 + dice.roll(30) as usize;
+                log.push(format!("dies at {k}"));
+                world.run_dying_at(k).await;
+            }
+            3 => {
+                let k = 1 + dice.roll(30) as usize;
+                log.push(format!("freezes at {k}"));
+                let (function, clock, before) = (world.function(), world.clock, world.requests());
+                let mut run: Run = Box::pin(async move { function.invoke(None, &clock, &mut |_| {}).await });
+                let ended = std::future::poll_fn(|context| {
+                    if world.requests() - before >= k {
+                        return std::task::Poll::Ready(false);
+                    }
+                    run.as_mut().poll(context).map(|_| true)
+                });
+                if !ended.await {
+                    world.broker.drop_connections();
+                    frozen.push(run);
+                }
+            }
+            4 if !frozen.is_empty() => {
+                log.push("wakes".into());
+                let run = frozen.remove(dice.roll(frozen.len() as u64) as usize);
+                let report = run.await;
+                log.push(format!("  {:?} {:?}", report.outcome, report.error.map(|e| e.message)));
+            }
+            5 => {
+                let acks = dice.roll(4) as usize;
+                log.push(format!("crash {acks}"));
+                world.broker.crash_rewinding(acks);
+            }
+            6 if world.topic.subscription(SUBSCRIPTION).is_some() && entries > 0 => {
+                let at = world.mark_delete();
+                let to = Position::new(ledger, dice.roll(entries as u64 + 1) as i64 - 1);
+                if to < at {
+                    log.push(format!("rewind to {to}"));
+                    world.topic.set_mark_delete(SUBSCRIPTION, to);
+                }
+            }
+            8 => {
+                log.push("half an hour passes".into());
+                world.clock = Clock::starting_at(world.clock.now_ms() + 30 * 60_000);
+            }
+            7 => {
+                let (messages, objects) = (1 + dice.roll(8), 1 + dice.roll(4));
+                log.push(format!("rule {messages} {objects}"));
+                world.set("max_messages", messages);
+                world.set("max_objects", objects);
+                world.set("compression", if dice.roll(2) == 0 { "\"none\"" } else { "\"gzip\"" });
+            }
+            _ => {
+                let report = world.run().await;
+                log.push(format!("run {:?} {:?} {:?}", report.outcome, report.stop, report.error.map(|e| e.message)));
+            }
+        }
+        if !latest {
+            world.assert_nothing_acknowledged_unstored();
+        }
+    }
+    for run in frozen {
+        let report = run.await;
+        log.push(format!("  woken at last: {:?} {:?}", report.outcome, report.error.map(|e| e.message)));
+    }
+    world.broker.drop_connections();
+    world.let_go().await;
+    if world.topic.subscription(SUBSCRIPTION).is_some() && (latest || dice.roll(2) == 0) {
+        world.topic.set_mark_delete(SUBSCRIPTION, Position::new(ledger, -1));
+    }
+    world.clock = Clock::starting_at(world.clock.now_ms() + 30 * 60_000);
+    for _ in 0..500 {
+        let report = world.run().await;
+        log.push(format!("end {:?} {:?} {:?}", report.outcome, report.stop, report.error.map(|e| e.message)));
+        if report.outcome == Outcome::NothingToDo {
+            break;
+        }
+    }
+    let mut twice = world.numbers();
+    let all = twice.len();
+    twice.dedup();
+    let sent = world.all_lines().len();
+    if all != twice.len() || world.topic.subscription(SUBSCRIPTION).is_some_and(|s| s.backlog > 0) {
+        panic!("seed {seed}: {all} {} {sent}\n{}\n{:#?}", twice.len(), log.join("\n"), world.objects());
+    }
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| world.assert_exactly_once()));
+    assert!(result.is_ok(), "seed {seed}\n{}", log.join("\n"));
+}
+
+#[tokio::test]
+async fn random_histories_lose_and_repeat_nothing() {
+    let from = std::env::var("SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(1);
+    let count: u64 = std::env::var("COUNT").ok().and_then(|s| s.parse().ok()).unwrap_or(40);
+    for seed in from..from + count {
+        history(seed).await;
+    }
+}
