@@ -23,10 +23,6 @@ async fn dies_before_storing(world: &World) {
     }
 }
 
-fn head_key(world: &World) -> String {
-    world.bucket.keys().into_iter().find(|key| key.ends_with("_head.json")).unwrap()
-}
-
 fn composer() -> Composer {
     Composer::new("attacker").at(NOW)
 }
@@ -61,7 +57,7 @@ async fn a_pinned_span_of_other_bytes_is_planned_anew_without_a_loss() {
     dies_before_storing(&world).await;
     let mut head = world.head().unwrap();
     head["next"]["digest"] = "00".repeat(32).into();
-    world.bucket.plant(&head_key(&world), head.to_string().as_bytes(), &[]).unwrap();
+    world.bucket.plant(&world.head_key(), head.to_string().as_bytes(), &[]).unwrap();
     world.clock = Clock::starting_at(NOW + 23 * 60_000);
     world.run().await;
     world.drain(20).await;
@@ -87,7 +83,7 @@ async fn stale_head_reaching(last: u64) {
     world.send(&[1; 2]);
     // The writer that is frozen after its look, whose head lands late on a store without conditions.
     dies_before_storing(&world).await;
-    let stale = world.bucket.read(&head_key(&world)).unwrap();
+    let stale = world.bucket.read(&world.head_key()).unwrap();
     let mut stale: serde_json::Value = serde_json::from_slice(&stale).unwrap();
     world.set("max_messages", 4);
     world.send(&[1; 4]);
@@ -96,7 +92,7 @@ async fn stale_head_reaching(last: u64) {
     let ledger = Config::default().first_ledger;
     stale["next"]["last"] = format!("{ledger}:{last}").into();
     stale["next"]["key"] = stale["next"]["key"].as_str().unwrap().replace("_2.jsonl", "_9.jsonl").into();
-    world.bucket.plant(&head_key(&world), stale.to_string().as_bytes(), &[]).unwrap();
+    world.bucket.plant(&world.head_key(), stale.to_string().as_bytes(), &[]).unwrap();
     // The broker crashes and rewinds, or an administrator does, into the middle of the last object.
     world.topic.set_mark_delete(SUBSCRIPTION, Position::new(ledger, 4));
     world.drain(5).await;

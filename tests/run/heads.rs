@@ -1,9 +1,10 @@
 //! Heads that are lost, old, somebody else's, or put back.
 
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::task::Poll;
 
-use tdmq_backup::report::Outcome;
+use tdmq_backup::report::{Outcome, Report};
 use tdmq_backup::testing::broker::{Act, CommandType, Config, When};
 use tdmq_backup::testing::bucket::Op;
 use tdmq_backup::{Clock, Position};
@@ -16,7 +17,7 @@ async fn a_lost_head_is_rebuilt_from_the_objects() {
     world.set("max_messages", 2);
     world.send(&[1, 1, 2]);
     world.drain(4).await;
-    let head = world.bucket.keys().into_iter().find(|key| key.ends_with("_head.json")).unwrap();
+    let head = world.head_key();
     world.bucket.remove(&head);
     world.topic.set_mark_delete(SUBSCRIPTION, Position::new(Config::default().first_ledger, 0));
     world.send(&[1]);
@@ -34,7 +35,7 @@ async fn an_object_stored_without_a_head_is_found_by_its_first_entry() {
     world.broker.script(When::next(CommandType::Ack), Act::DropConnection);
     world.run().await;
     assert_eq!(world.objects().len(), 1);
-    let head = world.bucket.keys().into_iter().find(|key| key.ends_with("_head.json")).unwrap();
+    let head = world.head_key();
     world.bucket.remove(&head);
     world.drain(4).await;
     world.assert_exactly_once();
@@ -56,7 +57,7 @@ async fn a_head_that_is_none_or_newer_than_this_program_stops_the_run() {
     for (text, kind) in [("{\"version\": 1, \"top", "corrupt"), ("{\"version\": 2, \"shape\": \"new\"}", "invalid")] {
         let mut world = World::begun().await;
         world.send(&[1]);
-        let key = world.bucket.keys().into_iter().find(|key| key.ends_with("_head.json")).unwrap();
+        let key = world.head_key();
         world.bucket.plant(&key, text.as_bytes(), &[]).unwrap();
         let report = world.run().await;
         assert_eq!(report.error.unwrap().kind, kind);
@@ -84,7 +85,7 @@ async fn an_old_head_that_was_put_back_is_found_out_by_the_listing() {
     world.set("max_messages", 2);
     world.send(&[1, 1]);
     world.run().await;
-    let key = world.bucket.keys().into_iter().find(|key| key.ends_with("_head.json")).unwrap();
+    let key = world.head_key();
     let old = world.bucket.read(&key).unwrap();
     world.send(&[1, 1, 1]);
     world.broker.script(When::next(CommandType::Ack), Act::DropConnection);
@@ -96,16 +97,14 @@ async fn an_old_head_that_was_put_back_is_found_out_by_the_listing() {
     world.assert_exactly_once();
 }
 
-#[tokio::test]
-async fn a_writer_that_wakes_before_it_announces_stores_nothing_even_where_conditions_are_ignored() {
-    let mut world = World::begun().await;
+/// A run that has looked, and is frozen before it learns that no object begins with its first entry; then
+/// others run to the end. Returns its future, and the head that it knew.
+async fn frozen_before_announcing(world: &mut World) -> (Pin<Box<dyn Future<Output = Report>>>, Vec<u8>) {
     world.send(&[1, 1]);
     world.set("max_messages", 1);
-    let key = world.bucket.keys().into_iter().find(|key| key.ends_with("_head.json")).unwrap();
-    let head = world.bucket.read(&key).unwrap();
+    let head = world.bucket.read(&world.head_key()).unwrap();
     let (function, clock) = (world.function(), world.clock);
     let mut frozen = Box::pin(async move { function.invoke(None, &clock, &mut |_| {}).await });
-    // It has looked, and is frozen before it learns that no object begins with its first entry.
     let looked = world.bucket.requests().len();
     poll_fn(|context| {
         if world.bucket.requests()[looked..].contains(&Op::List) {
@@ -117,8 +116,26 @@ async fn a_writer_that_wakes_before_it_announces_stores_nothing_even_where_condi
     world.broker.drop_connections();
     world.set("max_messages", 5);
     world.drain(3).await;
+    (frozen, head)
+}
+
+#[tokio::test]
+async fn a_writer_that_wakes_cannot_put_its_head_over_a_newer_one() {
+    let mut world = World::begun().await;
+    let (frozen, _) = frozen_before_announcing(&mut world).await;
+    let newer = world.head();
+    let report = frozen.await;
+    assert_eq!((report.outcome, report.objects.len()), (Outcome::Busy, 0), "{report:?}");
+    assert_eq!(world.head(), newer);
+    world.assert_exactly_once();
+}
+
+#[tokio::test]
+async fn a_writer_that_wakes_before_it_announces_stores_nothing_even_where_conditions_are_ignored() {
+    let mut world = World::begun().await;
+    let (frozen, head) = frozen_before_announcing(&mut world).await;
     // A store that ignores conditions would let it write: to this one, its head is still the newest.
-    world.bucket.plant(&key, &head, &[]).unwrap();
+    world.bucket.plant(&world.head_key(), &head, &[]).unwrap();
     let report = frozen.await;
     assert!(report.objects.is_empty(), "{report:?}");
     world.assert_exactly_once();

@@ -3,6 +3,7 @@
 mod attacks;
 mod bad_input;
 mod caps;
+mod consumer;
 mod deaths;
 mod heads;
 mod histories;

@@ -141,8 +141,8 @@ async fn a_run_reads_no_longer_than_the_platform_allows() {
     // The broker says that there is something and never sends it.
     world.broker.script(When::next(CommandType::Flow), Act::NoAnswer);
     let started = world.clock.now();
-    let report = world.run_for(Duration::from_millis(400)).await;
-    assert!(started.elapsed() < Duration::from_millis(400));
+    let report = world.run_for(Duration::from_secs(2)).await;
+    assert!(started.elapsed() < Duration::from_secs(2));
     assert_eq!((report.outcome, report.stop), (Outcome::NothingToDo, Some(Stop::Stalled)));
     assert_eq!(report.complete_through, None);
     world.drain(2).await;
@@ -161,19 +161,21 @@ async fn a_broker_that_stops_answering_anywhere_does_not_make_a_run_outlast_its_
         CommandType::ConsumerStats,
         CommandType::CloseConsumer,
     ];
-    for kind in kinds {
+    let time = Duration::from_secs(4);
+    let run = async |kind| {
         let mut world = World::new().await;
         world.send(&[1, 2]);
         world.broker.script(When::next(kind), Act::NoAnswer);
         let started = world.clock.now();
-        world.run_for(Duration::from_millis(400)).await;
-        assert!(started.elapsed() < Duration::from_millis(400), "{kind:?}: {:?}", started.elapsed());
+        world.run_for(time).await;
+        assert!(started.elapsed() < time, "{kind:?}: {:?}", started.elapsed());
         assert_eq!(world.broker.faults_left(), 0, "{kind:?}");
         world.assert_nothing_acknowledged_unstored();
         world.let_go().await;
         world.drain(4).await;
         world.assert_exactly_once();
-    }
+    };
+    futures::future::join_all(kinds.map(|kind| Box::pin(run(kind)))).await;
 }
 
 #[tokio::test]

@@ -165,6 +165,11 @@ impl World {
         self.bucket.keys().into_iter().filter(|key| !key.ends_with("_head.json")).collect()
     }
 
+    /// Panics if there is no head.
+    pub fn head_key(&self) -> String {
+        self.bucket.keys().into_iter().find(|key| key.ends_with("_head.json")).unwrap()
+    }
+
     pub fn head(&self) -> Option<Value> {
         let key = self.bucket.keys().into_iter().find(|key| key.ends_with("_head.json"))?;
         Some(serde_json::from_slice(&self.bucket.read(&key).unwrap()).unwrap())

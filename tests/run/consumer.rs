@@ -1,0 +1,32 @@
+//! The consumer by itself, where a run would hide what it does.
+
+use std::time::Duration;
+
+use tdmq_backup::pulsar::{Initial, attach};
+use tdmq_backup::source::{Next, Source};
+use tdmq_backup::testing::broker::Config;
+use tokio::time::Instant;
+
+use crate::world::World;
+
+async fn next(source: &mut impl Source, until: Instant) -> i64 {
+    match source.next(until).await.unwrap() {
+        Next::Entry(entry) => entry.position.entry,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_rewind_starts_at_the_first_entry_not_acknowledged_whatever_was_on_its_way() {
+    let mut world = World::with(Config { max_message_size: 1 << 20, ..Config::default() }).await;
+    world.send(&[1; 20]);
+    let until = world.clock.now() + Duration::from_secs(10);
+    let mut source = attach(world.function().rule(), Initial::Earliest, until).await.unwrap();
+    // More entries than the first are granted, and wait unread.
+    assert_eq!(next(&mut source, until).await, 0);
+    source.rewind().await.unwrap();
+    for expected in 0..20 {
+        assert_eq!(next(&mut source, until).await, expected);
+    }
+    source.close().await;
+}
