@@ -111,9 +111,10 @@ impl<'a, S: Store> Catalogue<'a, S> {
         self.spans.iter().map(|(span, _)| span.last.position).max()
     }
 
-    /// Whether a loaded object's span touches this one.
-    pub fn overlaps(&self, with: &Span) -> bool {
-        self.spans.iter().any(|(span, _)| span.first <= with.last && with.first <= span.last)
+    /// Whether [`Catalogue::holds`] can answer for this entry without reading an object first.
+    pub fn is_open_at(&self, at: Position) -> bool {
+        let mut keys = self.spans.iter().filter(|(span, _)| span.covers(at)).map(|(_, key)| key);
+        keys.all(|key| self.open.iter().any(|(open, _)| open == key))
     }
 
     /// The object that begins with this entry, if there is one. One listing of one page.

@@ -26,7 +26,7 @@ use crate::error::{Error, Kind, Result};
 use crate::head::{Head, HeadFile, Owner, Start, StartState};
 use crate::message::Position;
 use crate::object::Stored;
-use crate::report::{self, Outcome, Report, Stop};
+use crate::report::{self, Load, Outcome, Report, Stop};
 use crate::source::{Bounds, Source};
 use crate::store::Store;
 
@@ -266,9 +266,15 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
             self.report.stop = Some(Stop::Drained);
             self.report.complete_through = Some(asked_at);
         }
-        let capacity = self.job.caps.messages * u64::from(self.job.max_objects);
-        let interval = self.job.interval.as_millis() as u64;
-        self.report.pace = report::pace(&self.read, drained, capacity, interval, self.clock.now_ms());
+        let load = Load {
+            drained,
+            backlog: self.report.backlog_entries.unwrap_or(0),
+            max_messages: self.job.caps.messages,
+            max_objects: self.job.max_objects,
+            interval_ms: self.job.interval.as_millis() as u64,
+            now_ms: self.clock.now_ms(),
+        };
+        self.report.pace = report::pace(&self.read, &load);
         if self.report.skipped_entries > 0 {
             self.report.outcome = Outcome::Stored;
         }

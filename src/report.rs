@@ -16,7 +16,7 @@ pub enum Outcome {
     /// Objects were stored, or entries that were stored before were acknowledged.
     Stored,
     NothingToDo,
-    /// Somebody else holds the subscription, or did meanwhile; nothing was written or acknowledged.
+    /// Somebody else holds the subscription, or did meanwhile; no object was written.
     Busy,
     /// A write was not answered in time: it may have happened. The next run finds out.
     Unknown,
@@ -73,7 +73,7 @@ pub struct Missing {
 /// How the arrival rate compares with what the rule may take.
 #[derive(Clone, Debug, Serialize)]
 pub struct Pace {
-    /// Messages per second, from the publish times of what was read.
+    /// Messages per second, from what was read and what is left.
     pub arrival_per_second: f64,
     /// Messages per second that the caps allow.
     pub capacity_per_second: f64,
@@ -118,7 +118,8 @@ pub struct Report {
     /// Entries left, as the broker counts them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backlog_entries: Option<u64>,
-    /// Everything the broker had accepted before this instant is in the bucket.
+    /// Everything the broker had accepted before this instant, and that the subscription still owed, is in
+    /// the bucket.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub complete_through: Option<u64>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -200,35 +201,40 @@ impl Report {
     }
 }
 
-/// The arithmetic of keeping up. `capacity` is messages per interval.
-///
-/// What was drained keeps up by definition: its rate is spread over at least the interval. What was cut
-/// by a cap arrived at the rate of its own publish times.
-pub fn pace(read: &Contents, drained: bool, capacity: u64, interval_ms: u64, now_ms: u64) -> Option<Pace> {
-    if read.messages < 2 {
+/// What the pace is reckoned from.
+#[derive(Clone, Copy, Debug)]
+pub struct Load {
+    /// Nothing was left in the topic.
+    pub drained: bool,
+    /// Entries left, as the broker says.
+    pub backlog: u64,
+    /// Messages that one object may hold.
+    pub max_messages: u64,
+    pub max_objects: u32,
+    pub interval_ms: u64,
+    pub now_ms: u64,
+}
+
+/// The arithmetic of keeping up: what was read and what is left, over the time since the first of it was
+/// published, at least one interval. What was drained keeps up by definition.
+pub fn pace(read: &Contents, load: &Load) -> Option<Pace> {
+    if read.messages == 0 {
         return None;
     }
-    let spread_ms = read.latest_publish_time.saturating_sub(read.earliest_publish_time);
-    let over_ms = if drained { spread_ms.max(interval_ms) } else { spread_ms.max(1000) };
-    let arrival = read.messages as f64 * 1000.0 / over_ms as f64;
-    let allowed = capacity as f64 * 1000.0 / interval_ms as f64;
-    let keeps_up = drained || arrival <= allowed;
-    let behind_ms = now_ms.saturating_sub(read.latest_publish_time) as f64;
-    let caught_up_at = (!drained && arrival < allowed)
-        .then(|| now_ms.saturating_add((behind_ms * arrival / (allowed - arrival)).round() as u64));
-    let times = (arrival / allowed).ceil().max(2.0);
+    let left = load.backlog as f64 * read.messages as f64 / read.entries.max(1) as f64;
+    let over_ms = load.now_ms.saturating_sub(read.earliest_publish_time).max(load.interval_ms);
+    let arrival = (read.messages as f64 + left) * 1000.0 / over_ms as f64;
+    let allowed = (load.max_messages * u64::from(load.max_objects)) as f64 * 1000.0 / load.interval_ms as f64;
+    let keeps_up = load.drained || arrival <= allowed;
+    let catches_up = !load.drained && arrival < allowed;
+    let caught_up_at =
+        catches_up.then(|| load.now_ms.saturating_add((left * 1000.0 / (allowed - arrival)).round() as u64));
+    let objects = (arrival * load.interval_ms as f64 / 1000.0 / load.max_messages as f64).ceil() as u64;
     let advice = (!keeps_up).then(|| {
-        format!(
-            "messages arrive faster than the caps allow: set max_objects to at least {times} times what it is, or shorten interval"
-        )
+        format!("messages arrive faster than the caps allow: set max_objects = {objects}, or more to catch up")
     });
-    Some(Pace {
-        arrival_per_second: round(arrival),
-        capacity_per_second: round(allowed),
-        keeps_up,
-        caught_up_at,
-        advice,
-    })
+    let (arrival_per_second, capacity_per_second) = (round(arrival), round(allowed));
+    Some(Pace { arrival_per_second, capacity_per_second, keeps_up, caught_up_at, advice })
 }
 
 fn is_zero(count: &u64) -> bool {
@@ -251,30 +257,47 @@ fn peak_memory() -> Option<u64> {
 mod tests {
     use super::*;
 
-    fn read(messages: u64, from_ms: u64, to_ms: u64) -> Contents {
-        Contents { messages, earliest_publish_time: from_ms, latest_publish_time: to_ms, ..Contents::default() }
+    fn read(messages: u64, from_ms: u64) -> Contents {
+        Contents { messages, entries: messages, earliest_publish_time: from_ms, ..Contents::default() }
     }
+
+    const LOAD: Load = Load {
+        drained: false,
+        backlog: 0,
+        max_messages: 5000,
+        max_objects: 1,
+        interval_ms: 300_000,
+        now_ms: 1_300_000,
+    };
 
     #[test]
     fn a_drained_topic_keeps_up_whatever_burst_it_came_in() {
-        let pace = pace(&read(4000, 1_000_000, 1_000_200), true, 5000, 300_000, 1_100_000).unwrap();
+        let pace = pace(&read(4000, 1_299_000), &Load { drained: true, ..LOAD }).unwrap();
         assert!(pace.keeps_up && pace.advice.is_none() && pace.caught_up_at.is_none());
-        assert_eq!(pace.arrival_per_second, 13.333);
-        assert_eq!(pace.capacity_per_second, 16.667);
+        assert_eq!((pace.arrival_per_second, pace.capacity_per_second), (13.333, 16.667));
     }
 
     #[test]
-    fn a_topic_of_a_hundred_a_second_is_told_to_raise_max_objects_sixfold() {
-        let pace = pace(&read(5000, 1_000_000, 1_050_000), false, 5000, 300_000, 1_100_000).unwrap();
+    fn a_topic_of_a_hundred_a_second_is_told_to_write_six_objects() {
+        // 30,000 messages in the 300 s since the first of them.
+        let pace = pace(&read(5000, 1_000_000), &Load { backlog: 25_000, ..LOAD }).unwrap();
         assert!(!pace.keeps_up);
         assert_eq!(pace.arrival_per_second, 100.0);
-        assert!(pace.advice.unwrap().contains("at least 6 times"));
+        assert!(pace.advice.unwrap().contains("max_objects = 6"));
+    }
+
+    #[test]
+    fn a_burst_is_spread_over_the_interval() {
+        // 12,000 messages in the last second: three objects take them.
+        let pace = pace(&read(5000, 1_299_000), &Load { backlog: 7_000, ..LOAD }).unwrap();
+        assert_eq!(pace.arrival_per_second, 40.0);
+        assert!(pace.advice.unwrap().contains("max_objects = 3"));
     }
 
     #[test]
     fn history_is_given_a_finish_time() {
-        // 10 a second arrive, 16.667 may be taken; an hour behind: 3600 s × 10 / 6.667 = 5400 s.
-        let pace = pace(&read(5000, 0, 500_000), false, 5000, 300_000, 4_100_000).unwrap();
+        // 41,000 messages in 4,100 s are 10 a second; 16.667 may be taken. 36,000 left at 6.667 a second: 5,400 s.
+        let pace = pace(&read(5000, 0), &Load { backlog: 36_000, now_ms: 4_100_000, ..LOAD }).unwrap();
         assert!(pace.keeps_up);
         assert_eq!(pace.caught_up_at, Some(4_100_000 + 5_400_000));
     }

@@ -14,14 +14,14 @@ pub fn json(report: &Report) -> Result<()> {
 /// A few lines on standard output; what went wrong on standard error.
 pub fn text(report: &Report) {
     match report.outcome {
-        Outcome::NothingToDo => println!("nothing to do: everything is in the bucket"),
+        Outcome::NothingToDo => println!("nothing to do: the subscription owes nothing"),
         Outcome::Stored => println!(
             "stored {} messages in {} object(s), {}",
             report.messages,
             report.objects.len(),
             size(report.bytes)
         ),
-        Outcome::Busy => println!("busy: nothing was done"),
+        Outcome::Busy => println!("busy: left to the run that is at it"),
         Outcome::Unknown => println!("unknown: a write was not answered; the next run finds out"),
         Outcome::Failed => println!("failed"),
     }

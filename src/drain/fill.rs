@@ -77,7 +77,15 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         }
         let horizon = self.standing.as_ref().and_then(|standing| standing.horizon);
         let doubtful = horizon.is_some_and(|horizon| at <= horizon);
+        if doubtful && !self.catalogue.is_open_at(at) {
+            // The next object is about to be read: what was proved by those before it is worth keeping.
+            self.acknowledge_held().await?;
+        }
         if doubtful && let Some(proof) = self.source.attend(self.catalogue.holds(&entry)).await? {
+            if self.pinned().is_some_and(|next| next.span.covers(at)) {
+                self.suspect = true;
+                return self.replan("an object holds an entry of it already: the head is an old one").await;
+            }
             if batch.is_some() {
                 self.source.unread(entry);
                 return Ok(Taken::Stop(Stop::StoredBefore));
@@ -101,10 +109,14 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
             return Ok(Taken::Stop(Stop::StoredBefore));
         }
         self.acknowledge_held().await?;
-        self.put(entry, batch)
+        self.put(entry, batch).await
     }
 
-    fn put(&mut self, entry: Entry, batch: &mut Option<Batch>) -> Result<Taken> {
+    fn pinned(&self) -> Option<&Announced> {
+        self.standing.as_ref().and_then(|standing| standing.pinned.as_ref())
+    }
+
+    async fn put(&mut self, entry: Entry, batch: &mut Option<Batch>) -> Result<Taken> {
         let pinned = self.standing.as_ref().and_then(|standing| standing.pinned.as_ref());
         let pinned_last = pinned.map(|next| next.span.last.position);
         let into = batch.get_or_insert_with(|| match pinned {
@@ -120,6 +132,9 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
             Err(error) if is_full(&error) && into.span().is_some() && pinned_last.is_none() => {
                 self.source.unread(entry);
                 return Ok(Taken::Stop(Stop::DiskFull));
+            }
+            Err(error) if is_full(&error) && pinned_last.is_some() => {
+                return self.replan("there is no room for it in temporary files").await;
             }
             Err(error) => {
                 let text = "temporary files cannot be written; nothing was acknowledged: give the function more temporary storage, or lower max_bytes";

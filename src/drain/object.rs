@@ -77,7 +77,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
                 self.give_up_pinned(&pinned, why).await?;
                 return Ok(None);
             }
-            let next = Next { until: self.until_ms(), runs: pinned.runs.saturating_add(1), ..pinned };
+            let next = Next { until: pinned.until.max(self.until_ms()), runs: pinned.runs.saturating_add(1), ..pinned };
             return Ok(Some(self.planned(next, contents, body, compression == Compression::Gzip)));
         }
         let extension = format!("jsonl{}", compression.suffix());
@@ -177,6 +177,9 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
     async fn start_over(&mut self) -> Result<()> {
         self.standing = None;
         self.previous = None;
+        self.delivered = false;
+        // It comes again, and is proved again: somebody may have moved the cursor before it meanwhile.
+        self.held = None;
         self.source.rewind().await?;
         self.nobody_else_ran().await
     }

@@ -5,8 +5,8 @@
 //! | above `done` and `next`, and `next`'s object is in the bucket | the normal case |
 //! | above `next`, and its object is not there | something was removed, or the head is an old one; entries are looked up |
 //! | at or below `next`, and `next`'s object is in the bucket | it is stored; its entries are skipped |
-//! | at or below `next`, and no object holds any of its span | exactly that span is written |
-//! | at or below `next`, and other objects hold parts of it | a dead writer's stale head; forgotten |
+//! | at or below `next`, and no object holds any of its entries | exactly that span is written |
+//! | at or below `next`, and an object holds one of its entries | a dead writer's old head; waited for, then forgotten |
 //! | at or below `done` | the cursor went back; skipped where an object holds that very entry |
 
 use crate::error::{Error, Kind, Result};
@@ -48,14 +48,11 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
                 ));
                 // Or the head itself is an old one that a frozen writer put back: it is not trusted further.
                 self.suspect = true;
-                // The number stays used: the chain shows the gap.
+                // Its number stays used, where there is a chain: it shows the gap.
                 head.done = head.done.map(|done| Link { seq: next.seq, ..done });
             } else {
-                self.source.attend(self.catalogue.load(first.min(next.span.first.position))).await?;
-                // Where other objects hold parts of the span, this head came late: what it says is not trusted.
-                self.suspect = self.catalogue.overlaps(&next.span);
-                pinned = (!self.suspect).then(|| next.clone());
-                head.next = pinned.clone();
+                pinned = Some(next.clone());
+                head.next = Some(next);
             }
             self.head.fold(head.done, head.next);
         }

@@ -21,6 +21,9 @@ use super::frame::{self, Frame};
 use crate::error::{Error, Kind, Result};
 use crate::secret::Secret;
 
+/// What a refusal means where no token was given.
+pub(crate) const NO_TOKEN: &str = ": no token is set, and the broker wants one; set TDMQ_BACKUP_TOKEN or token_file";
+
 /// The newest protocol whose commands this client speaks (4.0 brokers announce 21).
 const PROTOCOL_VERSION: i32 = 19;
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
@@ -102,6 +105,7 @@ impl Connection {
                 return Ok(());
             }
             if let Some(error) = command.error {
+                let doing = if self.token.is_none() { format!("{doing}{NO_TOKEN}") } else { doing };
                 return Err(refused(&doing, error.error, &error.message));
             }
         }

@@ -87,7 +87,8 @@ impl Entry {
     fn member<'a>(&'a self, index: u32, of: u64, m: &'a SingleMessageMetadata, payload: &'a [u8]) -> Message<'a> {
         let body = if m.null_value() { Body::Null } else { Body::Payload(payload) };
         // The broker's index is that of the last message of the batch.
-        let first = self.broker.as_ref().and_then(|broker| broker.index).and_then(|last| (last + 1).checked_sub(of));
+        let first =
+            self.broker.as_ref().and_then(|broker| broker.index).and_then(|last| last.checked_add(1)?.checked_sub(of));
         Message {
             id: MessageId { position: self.position, partition: self.partition, batch_index: Some(index) },
             event_time: m.event_time,

@@ -65,7 +65,11 @@ pub(crate) fn take(inbox: &mut BytesMut, max_message_size: usize) -> Result<Resu
     let Some(head) = inbox.first_chunk::<4>() else { return Ok(Err(4)) };
     let total = u32::from_be_bytes(*head) as usize;
     if !(4..=max_message_size + FRAME_PADDING).contains(&total) {
-        return Err(corrupt(format!("a frame claims {total} bytes: is this a Pulsar broker's binary port?")));
+        let what =
+            if head == b"HTTP" { "the answer is HTTP".to_owned() } else { format!("a frame claims {total} bytes") };
+        return Err(corrupt(format!(
+            "{what}: is this a Pulsar broker's binary port? Check service_url: http://host:8080 or pulsar://host:6650"
+        )));
     }
     if inbox.len() < 4 + total {
         return Ok(Err(4 + total));

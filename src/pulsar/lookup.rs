@@ -19,7 +19,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::address::Address;
-use super::connection::{ANSWER_LIMIT, Caller, Connection, command, connection_silent, within};
+use super::connection::{ANSWER_LIMIT, Caller, Connection, NO_TOKEN, command, connection_silent, within};
 use super::failure::refused;
 use crate::error::{Error, Kind, Result};
 use crate::rule::{Scheme, ServiceUrl, TopicName};
@@ -221,8 +221,11 @@ async fn get<T: DeserializeOwned>(url: String, topic: &TopicName, who: &Caller<'
         let late = || unavailable(format!("{} does not answer", uri.authority().map_or("", |a| a.as_str())));
         let reply = within(HTTP_LIMIT, who.deadline, client.request(request), late).await?;
         // The client's own error prints as "client error (Connect)": its source says why.
-        let reply =
-            reply.map_err(|e| unavailable(Error::new(Kind::Unavailable, "the request failed").because(e).chain()))?;
+        let reply = reply.map_err(|e| {
+            let host = uri.authority().map_or("", |authority| authority.as_str());
+            let text = format!("no answer from {host}; check service_url, the VPC and its security group");
+            unavailable(Error::new(Kind::Unavailable, text).because(e).chain())
+        })?;
         let status = reply.status();
         if status.is_redirection() {
             uri = redirect(reply.headers(), &doing)?;
@@ -255,9 +258,10 @@ fn redirect(headers: &header::HeaderMap, doing: &str) -> Result<Uri> {
 fn http_failure(doing: &str, status: StatusCode, body: &[u8], token: Option<&Secret>) -> Error {
     let (kind, advice) = match status.as_u16() {
         // Brokers say 401 for a role without the right, too.
+        401 if token.is_none() => (Kind::Denied, NO_TOKEN),
         401 => (
             Kind::Denied,
-            ": the token was refused, or its role may not do this; check TDMQ_BACKUP_TOKEN or token_file against the role's key, and that the role has `consume` on the namespace",
+            ": the token was refused, or its role may not do this, or the namespace is misspelt; check TDMQ_BACKUP_TOKEN or token_file against the role's key, and that the role has `consume` on the namespace",
         ),
         403 => (Kind::Denied, ": the role may not do this; grant it `consume` on the namespace"),
         404 => (Kind::NotFound, ": the topic does not exist; check cluster, namespace and topic"),
@@ -265,11 +269,12 @@ fn http_failure(doing: &str, status: StatusCode, body: &[u8], token: Option<&Sec
     };
     #[derive(Deserialize)]
     struct Reason {
+        #[serde(alias = "message")]
         reason: String,
     }
     let words = serde_json::from_slice::<Reason>(body)
         .map(|r| r.reason)
-        .unwrap_or_else(|_| String::from_utf8_lossy(body).into_owned());
+        .unwrap_or_else(|_| String::from_utf8_lossy(body).split_whitespace().collect::<Vec<_>>().join(" "));
     // What it repeats of the token must not become part of an error.
     let words = token.map_or(words.clone(), |token| token.redact(&words));
     let words: String = words.trim().chars().take(200).collect();

@@ -17,7 +17,7 @@ impl Bucket {
             true => Ok(Bucket(name.to_owned())),
             false if cos => refuse(format!(
                 "must be <name>-<appid> of lower-case letters, digits and -, at most 63 characters, as the console \
-                 shows it (\"orders-1250000000\"), got {}",
+                 shows it (\"orders-1250000000\"), unless endpoint names another store than COS; got {}",
                 shown(name)
             )),
             false => refuse(format!(

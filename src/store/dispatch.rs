@@ -95,7 +95,10 @@ impl Call {
         let answer = match self.allowance.wait(&pace, self.line.client.request(request)).await {
             Err(cut) => return Err(self.doing.cut(cut, sent())),
             Ok(Err(error)) if error.is_connect() || !sent() => {
-                let failure = self.doing.fails(Meaning::NotSent, "the store could not be reached");
+                let failure = self.doing.fails(
+                    Meaning::NotSent,
+                    "the store could not be reached; check endpoint (http or https, host, port) and the network",
+                );
                 return Err(failure.because(reasons(&error)));
             }
             Ok(Err(error)) => {

@@ -1,5 +1,6 @@
 //! One run against an embedded broker and an embedded bucket: what the product promises, by name.
 
+mod again;
 mod attacks;
 mod bad_input;
 mod caps;

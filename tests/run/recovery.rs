@@ -10,25 +10,11 @@ use tdmq_backup::{Clock, Position};
 
 use crate::world::{NOW, SUBSCRIPTION, World};
 
-/// Refuses the object's PUT, which follows the head's.
-async fn dies_before_storing(world: &World) {
-    let puts = |world: &World| world.bucket.requests().iter().filter(|op| **op == Op::Put).count();
-    let before = puts(world);
-    for k in 1.. {
-        if world.run_dying_at(k).await.is_some() {
-            panic!("the run did not die");
-        }
-        if puts(world) > before {
-            return;
-        }
-    }
-}
-
 #[tokio::test]
 async fn an_announced_object_is_written_exactly_as_announced_whatever_the_rule_says_now() {
     let mut world = World::begun().await;
     world.send(&[1, 3, 1, 2]);
-    dies_before_storing(&world).await;
+    world.dies_before_storing().await;
     let next = world.head().unwrap()["next"].clone();
     world.set("max_messages", 2);
     world.set("compression", "\"none\"");
@@ -45,7 +31,7 @@ async fn an_announced_object_is_written_exactly_as_announced_whatever_the_rule_s
 async fn an_announced_object_that_does_not_come_again_is_waited_for_and_then_planned_anew() {
     let mut world = World::begun().await;
     world.send(&[1, 1, 1]);
-    dies_before_storing(&world).await;
+    world.dies_before_storing().await;
     world.topic.expire(2);
     let report = world.run().await;
     assert_eq!(report.outcome, Outcome::Busy);
@@ -163,7 +149,7 @@ async fn an_unanswered_put_is_reported_as_unknown_and_found_out_by_the_next_run(
 async fn an_object_stored_without_an_answer_is_recognised() {
     let mut world = World::begun().await;
     world.send(&[1, 2]);
-    dies_before_storing(&world).await;
+    world.dies_before_storing().await;
     // This run's first PUT is the announcement, its second the object.
     world.bucket.fail_next(Op::Put, Fault::StoreThenDrop);
     world.run().await;
@@ -176,7 +162,7 @@ async fn an_announced_object_that_never_goes_through_is_planned_anew_after_a_whi
     let mut world = World::begun().await;
     world.send(&[1, 1, 1, 1]);
     for _ in 0..3 {
-        dies_before_storing(&world).await;
+        world.dies_before_storing().await;
     }
     assert_eq!(world.head().unwrap()["next"]["runs"], 3);
     world.set("max_messages", 2);

@@ -11,7 +11,7 @@ use tdmq_backup::drain::Progress;
 use tdmq_backup::report::{Outcome, Report};
 use tdmq_backup::run::Function;
 use tdmq_backup::testing::broker::{Broker, Config, Topic};
-use tdmq_backup::testing::bucket::Bucket;
+use tdmq_backup::testing::bucket::{Bucket, Op};
 use tdmq_backup::testing::compose::{Composer, Draft};
 use tdmq_backup::{Clock, Position, Rule};
 
@@ -139,6 +139,18 @@ impl World {
         drop(run.take());
         self.let_go().await;
         report
+    }
+
+    /// A run that dies once its announcement is written and its object is not.
+    pub async fn dies_before_storing(&self) {
+        let puts = || self.bucket.requests().iter().filter(|op| **op == Op::Put).count();
+        let before = puts();
+        for k in 1.. {
+            assert!(self.run_dying_at(k).await.is_none(), "the run did not die");
+            if puts() > before {
+                return;
+            }
+        }
     }
 
     /// Waits until the broker has seen that our connections are gone.
