@@ -10,7 +10,7 @@ use crate::head::Next as Announced;
 use crate::message::{Entry, Position};
 use crate::object::Stored;
 use crate::report::{Missing, Stop};
-use crate::source::{Next, Source};
+use crate::source::{Next, Receipt, Source};
 use crate::store::Store;
 
 use super::{Drain, Progress};
@@ -97,9 +97,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
             self.skipped = self.skipped.max(Some(at));
             return Ok(self.on_unless_end(&entry));
         }
-        if let Some(why) =
-            self.standing.as_ref().and_then(|s| s.pinned.as_ref()).and_then(|next| misfit(next, &entry, batch.as_ref()))
-        {
+        if let Some(why) = self.pinned().and_then(|next| misfit(next, &entry, batch.as_ref())) {
             return self.replan(why).await;
         }
         // What fills a hole between objects gets an object of its own: spans of ours overlap only where
@@ -150,10 +148,10 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
             storing: None,
             entries_left: same_ledger.then(|| self.end.entry.saturating_sub(entry.position.entry).max(0) as u64),
         });
-        if pinned_last == Some(entry.position) {
-            return Ok(Taken::Stop(Stop::Pinned));
+        match self.on_unless_end(&entry) {
+            Taken::On if pinned_last == Some(entry.position) => Ok(Taken::Stop(Stop::Pinned)),
+            taken => Ok(taken),
         }
-        Ok(self.on_unless_end(&entry))
     }
 
     fn on_unless_end(&self, entry: &Entry) -> Taken {
@@ -188,7 +186,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
     /// Acknowledges what was skipped because it is stored, if anything waits for that.
     pub(super) async fn acknowledge_held(&mut self) -> Result<()> {
         let Some(held) = self.held.take() else { return Ok(()) };
-        if self.source.acknowledge(held).await? == crate::source::Receipt::Unconfirmed {
+        if self.source.acknowledge(held).await? == Receipt::Unconfirmed {
             self.report.warnings.push(
                 "the broker did not confirm the acknowledgement of entries stored before; they may come again".into(),
             );
