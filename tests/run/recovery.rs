@@ -137,7 +137,7 @@ async fn an_unanswered_put_is_reported_as_unknown_and_found_out_by_the_next_run(
         world.send(&[1, 2]);
         // The first write of all is the head; its answer is awaited no longer than the run may last.
         world.bucket.fail_next(Op::Put, fault);
-        let report = world.run_for(Duration::from_millis(600)).await;
+        let report = world.run_for(Duration::from_secs(2)).await;
         assert_eq!(report.outcome, Outcome::Unknown, "{report:?}");
         world.assert_nothing_acknowledged_unstored();
         world.drain(3).await;
