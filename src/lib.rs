@@ -22,7 +22,6 @@ pub mod error;
 pub mod event;
 pub mod head;
 pub mod message;
-pub mod names;
 pub mod object;
 pub mod pulsar;
 pub mod report;

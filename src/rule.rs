@@ -5,6 +5,7 @@ mod bucket;
 mod check;
 mod env;
 mod file;
+pub mod names;
 mod reader;
 #[cfg(test)]
 mod tests;
@@ -117,9 +118,9 @@ impl Rule {
         }
     }
 
-    /// No object of this rule gets a longer key, in bytes; at most [`crate::names::KEY_LIMIT`].
+    /// No object of this rule gets a longer key, in bytes; at most [`names::KEY_LIMIT`].
     pub fn longest_key(&self) -> usize {
-        crate::names::longest_key(&self.prefix, &self.topic)
+        names::longest_key(&self.prefix, &self.topic)
     }
 }
 

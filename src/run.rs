@@ -10,9 +10,9 @@ use crate::drain::{self, Beginning, Job, Progress};
 use crate::encode;
 use crate::error::Result;
 use crate::head::Owner;
-use crate::names::partition_folder;
 use crate::pulsar::{self, Initial};
 use crate::report::Report;
+use crate::rule::names::partition_folder;
 use crate::rule::{Addressing, Compression, Rule, Start, TopicName};
 use crate::store::{self, Keys, Limits, S3, Settings};
 

@@ -3,12 +3,12 @@
 use super::address::{Endpoint, Scheme, ServiceUrl};
 use super::bucket::Bucket;
 use super::file::Sheet;
+use super::names::{KEY_LIMIT, longest_key};
 use super::reader::Reader;
 use super::token::{subject, token, token_file};
 use super::topic::{Start, TopicName};
 use super::values::{self, Malformed, Value, refuse, shown};
 use super::{Addressing, Compression, Deploy, Format, Prefix, Problem, Rule, RuleError, Sse};
-use crate::names::{KEY_LIMIT, longest_key};
 
 /// The regions that the console offers.
 const REGIONS: [&str; 7] =

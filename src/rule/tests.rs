@@ -214,7 +214,7 @@ fn what_this_version_cannot_do_is_refused_and_never_ignored() {
 #[test]
 fn a_key_that_could_grow_past_850_bytes_is_refused_with_how_much_to_cut() {
     let prefix = |length: usize| format!(r#"prefix = "{}/""#, "p".repeat(length - 1));
-    let room = crate::names::KEY_LIMIT - good(&[]).longest_key();
+    let room = names::KEY_LIMIT - good(&[]).longest_key();
     assert_eq!(good(&[&prefix(room)]).longest_key(), 850);
     let problems = problems(&[&prefix(room + 3)]);
     assert!(problems[0].ends_with("shorten the prefix by 3"), "{problems:?}");

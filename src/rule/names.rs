@@ -10,7 +10,7 @@
 
 use std::fmt::Write;
 
-use crate::rule::{Prefix, TopicName};
+use super::{Prefix, TopicName};
 
 /// The longest object key that COS takes, in bytes; S3 itself takes more.
 pub const KEY_LIMIT: usize = 850;
