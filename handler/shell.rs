@@ -8,7 +8,7 @@ use serde_json::Value;
 use tdmq_backup::event::Event;
 use tdmq_backup::report::{Outcome, Report};
 use tdmq_backup::run::Function;
-use tdmq_backup::{Clock, Error, Kind, Rule};
+use tdmq_backup::{Clock, Error, Kind};
 
 /// A failed invocation, as a platform is told.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub struct Shell(Result<Function, Error>);
 
 impl Shell {
     pub fn cold_start() -> Self {
-        Shell(function())
+        Shell(Function::load(packaged_rule().as_deref(), Clock::system()))
     }
 
     /// One run. `deadline_ms` is the platform's, ms since the epoch; one that has passed means that it is
@@ -46,13 +46,6 @@ impl Shell {
         let report = function.invoke(deadline, &clock, &mut |_| {}).await;
         reply(&report)
     }
-}
-
-fn function() -> Result<Function, Error> {
-    let variables =
-        env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    let rule = Rule::load(packaged_rule().as_deref(), variables)?;
-    Function::new(rule, |name| env::var(name).ok(), Clock::system())
 }
 
 /// `rule.toml` in the package, unless a variable names another file.

@@ -16,7 +16,8 @@ pub struct Object {
     pub key: String,
     pub span: Span,
     pub body: Body,
-    pub link: Link,
+    /// Its place in the chain, from 1.
+    pub seq: u64,
     pub previous: Option<Link>,
     pub gzip: bool,
     /// Everything up to here is in this object or in others that are stored.
@@ -31,7 +32,7 @@ impl Object {
             ("first-id", self.span.first.to_string()),
             ("last-id", self.span.last.to_string()),
             ("count", self.span.count.to_string()),
-            ("seq", self.link.seq.to_string()),
+            ("seq", self.seq.to_string()),
             ("tool", concat!("tdmq-backup/", env!("CARGO_PKG_VERSION")).to_owned()),
         ];
         if let Some(previous) = &self.previous {

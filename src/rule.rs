@@ -23,6 +23,7 @@ pub use bucket::Bucket;
 pub use topic::{Shard, Start, TopicName};
 pub use values::Malformed;
 
+pub use crate::store::Addressing;
 use crate::{Error, Kind, Result, Secret};
 use file::Sheet;
 use values::{Value, looks_like_a_token};
@@ -192,15 +193,6 @@ impl fmt::Display for Prefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
-}
-
-/// How a request names the bucket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Addressing {
-    /// In the host name.
-    Virtual,
-    /// As the first part of the path.
-    Path,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,5 +1,8 @@
 //! One invocation: a rule, the time there is, and the wire put together.
 
+use std::env;
+use std::ffi::OsString;
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -13,8 +16,8 @@ use crate::head::Owner;
 use crate::pulsar::{self, Initial};
 use crate::report::Report;
 use crate::rule::names::partition_folder;
-use crate::rule::{Addressing, Compression, Rule, Start, TopicName};
-use crate::store::{self, Keys, Limits, S3, Settings};
+use crate::rule::{Compression, Rule, Start, TopicName};
+use crate::store::{Keys, Limits, S3, Settings};
 
 /// What a run may take where the platform sets no limit of its own: the window and this much for storing.
 const STORING: Duration = Duration::from_secs(120);
@@ -26,6 +29,14 @@ pub struct Function {
 }
 
 impl Function {
+    /// From a rule file and this process's environment, as the function and `invoke` do. Variables that are
+    /// not text cannot be ours.
+    pub fn load(rule: Option<&Path>, clock: Clock) -> Result<Self> {
+        let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+        let rule = Rule::load(rule, env::vars_os().filter_map(text))?;
+        Function::new(rule, |name| env::var(name).ok(), clock)
+    }
+
     /// Reads credentials from `env`; connects to nothing.
     pub fn new(rule: Rule, env: impl Fn(&str) -> Option<String>, clock: Clock) -> Result<Self> {
         let endpoint = rule.endpoint.to_string();
@@ -34,10 +45,7 @@ impl Function {
             endpoint,
             region: rule.region.clone(),
             bucket: rule.bucket.as_str().to_owned(),
-            addressing: match rule.addressing {
-                Addressing::Virtual => store::Addressing::Virtual,
-                Addressing::Path => store::Addressing::Path,
-            },
+            addressing: rule.addressing,
             storage_class: None,
             sse: None,
             limits: Limits::default(),
@@ -84,8 +92,11 @@ fn job(rule: &Rule, deadline: Instant) -> Job {
         max_objects: rule.max_objects,
         interval: rule.interval,
         compression: match rule.compression {
+            Compression::Gzip => encode::Compression::Gzip,
             Compression::None => encode::Compression::None,
-            _ => encode::Compression::Gzip,
+            Compression::Zstd | Compression::Snappy => {
+                unreachable!("the rule's check refuses what is not yet available")
+            }
         },
         deadline,
     }

@@ -8,7 +8,7 @@ use anyhow::Result;
 use clap::Args;
 use tdmq_backup::event::Event;
 use tdmq_backup::run::Function;
-use tdmq_backup::{Clock, Error, Kind, Rule};
+use tdmq_backup::{Clock, Error, Kind};
 
 use super::progress::Meter;
 use super::{exit_code, summary};
@@ -47,8 +47,7 @@ impl Invoke {
             None => b"{}".to_vec(),
         };
         Event::parse(&event)?;
-        let rule = Rule::load(self.rule.as_deref(), environment())?;
-        let function = Function::new(rule, |name| std::env::var(name).ok(), clock)?;
+        let function = Function::load(self.rule.as_deref(), clock)?;
         let deadline = self.timeout.map(|seconds| clock.now() + Duration::from_secs(seconds));
         let rule = function.rule();
         let mut meter = Meter::new(clock, rule.max_messages.into(), rule.max_bytes, rule.max_objects);
@@ -60,11 +59,6 @@ impl Invoke {
         }
         Ok(exit_code(&report))
     }
-}
-
-/// The variables that are text; others cannot be ours.
-fn environment() -> impl Iterator<Item = (String, String)> {
-    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
 fn read(path: &PathBuf) -> tdmq_backup::Result<Vec<u8>> {

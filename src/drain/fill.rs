@@ -115,7 +115,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
     }
 
     async fn put(&mut self, entry: Entry, batch: &mut Option<Batch>) -> Result<Taken> {
-        let pinned = self.standing.as_ref().and_then(|standing| standing.pinned.as_ref());
+        let pinned = self.pinned();
         let pinned_last = pinned.map(|next| next.span.last.position);
         let into = batch.get_or_insert_with(|| match pinned {
             Some(next) => Batch::new(None, compression_named(&next.compression).unwrap_or(self.job.compression)),

@@ -66,7 +66,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         let compression = batch.compression();
         let (contents, body) = batch.finish().map_err(no_room)?;
         let span = contents.span.expect("a batch begins with its first entry");
-        let digest = hex(&body.sha256());
+        let digest = body.sha256_hex();
         if let Some(pinned) = self.standing.as_mut().and_then(|standing| standing.pinned.take()) {
             let why = match stop {
                 Stop::Window | Stop::Deadline | Stop::Stalled => "it is not read to its end in the time of one run",
@@ -102,7 +102,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
             key: next.key.clone(),
             span: next.span,
             body,
-            link: next.link(done),
+            seq: next.seq,
             previous: done.cloned(),
             gzip,
             owed_through: next.span.last.position,
@@ -183,8 +183,4 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         self.source.rewind().await?;
         self.nobody_else_ran().await
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

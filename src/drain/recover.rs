@@ -78,7 +78,6 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
     pub(super) async fn give_up_pinned(&mut self, next: &Next, why: &str) -> Result<()> {
         let Span { first, last, .. } = next.span;
         let (now, until) = (self.clock.now_ms(), next.until.saturating_add(LATE_WRITE_MS));
-        self.standing = None;
         if now < until {
             let text = format!(
                 "a run that died announced an object of {first} to {last}, and {why}; nothing is done until its last write can no longer arrive (in {} s)",

@@ -167,6 +167,10 @@ impl Spool {
     }
 }
 
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Whether there was no room for the bytes: the object may still end before them.
 pub fn is_full(error: &io::Error) -> bool {
     use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
@@ -199,6 +203,16 @@ impl Body {
 
     pub fn sha256(&self) -> [u8; 32] {
         self.0.sha256
+    }
+
+    /// The SHA-256 in lower-case hex, as heads and metadata carry it.
+    pub fn sha256_hex(&self) -> String {
+        hex(&self.sha256())
+    }
+
+    /// The MD5 in lower-case hex, as an ETag carries it.
+    pub fn md5_hex(&self) -> String {
+        hex(&self.md5())
     }
 
     /// The bytes from the start, in slices of at most 64 KiB. See [`Body::slices_of`].

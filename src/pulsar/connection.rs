@@ -239,6 +239,20 @@ pub(crate) fn command(r#type: Type) -> BaseCommand {
     BaseCommand { r#type: r#type as i32, ..BaseCommand::default() }
 }
 
+/// The request that a command answers.
+pub(crate) fn answered(command: &BaseCommand) -> Option<u64> {
+    match command.r#type() {
+        Type::Success => command.success.as_ref().map(|c| c.request_id),
+        Type::Error => command.error.as_ref().map(|c| c.request_id),
+        Type::PartitionedMetadataResponse => command.partition_metadata_response.as_ref().map(|c| c.request_id),
+        Type::LookupResponse => command.lookup_topic_response.as_ref().map(|c| c.request_id),
+        Type::GetLastMessageIdResponse => command.get_last_message_id_response.as_ref().map(|c| c.request_id),
+        Type::ConsumerStatsResponse => command.consumer_stats_response.as_ref().map(|c| c.request_id),
+        Type::AckResponse => command.ack_response.as_ref().and_then(|c| c.request_id),
+        _ => None,
+    }
+}
+
 pub(crate) fn connection_silent(address: &Address) -> Error {
     Error::new(Kind::Unavailable, format!("the broker at {address} does not answer"))
 }

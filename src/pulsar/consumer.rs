@@ -19,7 +19,7 @@ use pulsar::proto::{
     command_subscribe::{InitialPosition, SubType},
 };
 
-use super::connection::{ANSWER_LIMIT, Connection, command, connection_silent, within};
+use super::connection::{ANSWER_LIMIT, Connection, answered, command, connection_silent, within};
 use super::failure::refused;
 use super::frame::{self, Frame};
 use super::permits::Permits;
@@ -126,7 +126,7 @@ impl Consumer {
         let wait = async {
             loop {
                 if let Some(answer) = self.receive().await?
-                    && answers(&answer) == Some(request_id)
+                    && answered(&answer) == Some(request_id)
                 {
                     return match &answer.error {
                         Some(error) => Err(refused(doing, error.error, &error.message)),
@@ -216,18 +216,6 @@ impl Consumer {
 
     fn unbroken(&mut self) -> Result<()> {
         self.broken.take().map_or(Ok(()), Err)
-    }
-}
-
-/// The request that a command answers.
-fn answers(command: &BaseCommand) -> Option<u64> {
-    match command.r#type() {
-        Type::Success => command.success.as_ref().map(|c| c.request_id),
-        Type::Error => command.error.as_ref().map(|c| c.request_id),
-        Type::GetLastMessageIdResponse => command.get_last_message_id_response.as_ref().map(|c| c.request_id),
-        Type::ConsumerStatsResponse => command.consumer_stats_response.as_ref().map(|c| c.request_id),
-        Type::AckResponse => command.ack_response.as_ref().and_then(|c| c.request_id),
-        _ => None,
     }
 }
 

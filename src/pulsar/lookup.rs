@@ -19,7 +19,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::address::Address;
-use super::connection::{ANSWER_LIMIT, Caller, Connection, NO_TOKEN, command, connection_silent, within};
+use super::connection::{ANSWER_LIMIT, Caller, Connection, NO_TOKEN, answered, command, connection_silent, within};
 use super::failure::refused;
 use crate::error::{Error, Kind, Result};
 use crate::rule::{Scheme, ServiceUrl, TopicName};
@@ -81,18 +81,10 @@ async fn partitions(connection: &mut Connection, topic: &TopicName) -> Result<u3
     let doing = format!("asking for the partitions of {topic}");
     let request_id = connection.request_id();
     let ask = CommandPartitionedTopicMetadata { topic: topic.to_string(), request_id, ..Default::default() };
-    let mut ask = BaseCommand { partition_metadata: Some(ask), ..command(Type::PartitionedMetadata) };
-    // An unknown field belongs inside the sub-message, so the sub-message is rewritten by hand.
-    let inner = ask.partition_metadata.take().map(|inner| inner.encode_to_vec()).unwrap_or_default();
-    connection.send(&ask, &sub_message(Type::PartitionedMetadata as u32, &[&inner, DO_NOT_CREATE].concat()));
-    let answer = answer(connection, |c| {
-        let found = c.partition_metadata_response.as_ref().is_some_and(|r| r.request_id == request_id);
-        found || c.error.as_ref().is_some_and(|e| e.request_id == request_id)
-    });
-    let answer = answer.await?;
-    if let Some(error) = answer.error {
-        return Err(refused(&doing, error.error, &error.message));
-    }
+    // An unknown field belongs inside the sub-message, so that is written by hand.
+    let inner = [&ask.encode_to_vec()[..], DO_NOT_CREATE].concat();
+    connection.send(&command(Type::PartitionedMetadata), &sub_message(Type::PartitionedMetadata as u32, &inner));
+    let answer = answer(connection, request_id, &doing).await?;
     let response = answer.partition_metadata_response.unwrap_or_default();
     match response.response {
         Some(code) if code == MetadataType::Failed as i32 => {
@@ -117,14 +109,7 @@ async fn ask_broker(connection: &mut Connection, topic: &TopicName, authoritativ
         ..CommandLookupTopic::default()
     };
     connection.send(&BaseCommand { lookup_topic: Some(ask), ..command(Type::Lookup) }, &[]);
-    let answer = answer(connection, |c| {
-        let found = c.lookup_topic_response.as_ref().is_some_and(|r| r.request_id == request_id);
-        found || c.error.as_ref().is_some_and(|e| e.request_id == request_id)
-    });
-    let answer = answer.await?;
-    if let Some(error) = answer.error {
-        return Err(refused(&doing, error.error, &error.message));
-    }
+    let answer = answer(connection, request_id, &doing).await?;
     let response = answer.lookup_topic_response.unwrap_or_default();
     let kind = response.response.and_then(|code| LookupType::try_from(code).ok());
     if kind == Some(LookupType::Failed) || kind.is_none() {
@@ -161,14 +146,17 @@ fn sub_message(field: u32, bytes: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Waits for the frame that `mine` accepts; nothing else can be under way on a fresh connection.
-async fn answer(connection: &mut Connection, mine: impl Fn(&BaseCommand) -> bool) -> Result<BaseCommand> {
+/// Waits for the answer to a request; nothing else can be under way on a fresh connection.
+async fn answer(connection: &mut Connection, request_id: u64, doing: &str) -> Result<BaseCommand> {
     let (address, deadline) = (connection.address().clone(), connection.deadline());
     let wait = async {
         loop {
-            let frame = connection.receive().await?;
-            if mine(&frame.command) {
-                return Ok(frame.command);
+            let answer = connection.receive().await?.command;
+            if answered(&answer) == Some(request_id) {
+                return match &answer.error {
+                    Some(error) => Err(refused(doing, error.error, &error.message)),
+                    None => Ok(answer),
+                };
             }
         }
     };
@@ -187,11 +175,15 @@ struct Found {
 }
 
 async fn over_http(door: &Address, topic: &TopicName, who: &Caller<'_>) -> Result<Connection> {
+    let mut connector = HttpConnector::new();
+    connector.set_connect_timeout(Some(Duration::from_secs(5)));
+    connector.set_nodelay(true);
+    let client = Client::builder(TokioExecutor::new()).build(connector);
     let path = format!("persistent/{}/{}/{}", topic.tenant, topic.namespace, url_part(&topic.topic));
     let url = format!("http://{door}/admin/v2/{path}/partitions?checkAllowAutoCreation=false");
-    let answer: Partitions = get(url, topic, who).await?;
+    let answer: Partitions = get(&client, url, topic, who).await?;
     refuse_partitions(topic, answer.partitions)?;
-    let found: Found = get(format!("http://{door}/lookup/v2/topic/{path}"), topic, who).await?;
+    let found: Found = get(&client, format!("http://{door}/lookup/v2/topic/{path}"), topic, who).await?;
     let url = found.broker_url.unwrap_or_default();
     let broker = Address::from_broker_url(&url).ok_or_else(|| unusable(topic, &url))?;
     Connection::open(&broker, None, who).await
@@ -201,13 +193,11 @@ fn url_part(text: &str) -> String {
     percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
 }
 
-async fn get<T: DeserializeOwned>(url: String, topic: &TopicName, who: &Caller<'_>) -> Result<T> {
+type HttpClient = Client<HttpConnector, Empty<Bytes>>;
+
+async fn get<T: DeserializeOwned>(client: &HttpClient, url: String, topic: &TopicName, who: &Caller<'_>) -> Result<T> {
     let doing = format!("looking up {topic} over HTTP");
     let unavailable = |why: String| Error::new(Kind::Unavailable, doing.clone()).because(why);
-    let mut connector = HttpConnector::new();
-    connector.set_connect_timeout(Some(Duration::from_secs(5)));
-    connector.set_nodelay(true);
-    let client: Client<_, Empty<Bytes>> = Client::builder(TokioExecutor::new()).build(connector);
     let mut uri: Uri = url.parse().map_err(|e| Error::new(Kind::Invalid, doing.clone()).because(e))?;
     for _ in 0..MOST_REDIRECTS {
         let mut request = Request::get(uri.clone()).header(header::ACCEPT, "application/json");

@@ -49,12 +49,8 @@ fn a_body_gives_back_what_was_appended_wherever_it_was_kept() {
 #[test]
 fn the_digests_are_md5_and_sha_256() {
     let body = Body::from(b"abc".to_vec());
-    assert_eq!(hex(&body.md5()), "900150983cd24fb0d6963f7d28e17f72");
-    assert_eq!(hex(&body.sha256()), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    assert_eq!(body.md5_hex(), "900150983cd24fb0d6963f7d28e17f72");
+    assert_eq!(body.sha256_hex(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
 }
 
 #[test]

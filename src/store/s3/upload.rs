@@ -42,7 +42,7 @@ impl S3 {
         check(upload)?;
         let request = || {
             let mut metadata: HashMap<_, _> = upload.metadata.iter().cloned().collect();
-            metadata.insert(SHA256.to_owned(), hex(&upload.body.sha256()));
+            metadata.insert(SHA256.to_owned(), upload.body.sha256_hex());
             PutObjectRequest {
                 content_type: Some(upload.content_type.to_owned()),
                 content_encoding: upload.content_encoding.map(str::to_owned),
@@ -52,7 +52,7 @@ impl S3 {
             }
         };
         let doubt = match self.write(&doing, Expect::Absent, request).await {
-            Ok(Some(version)) if version.as_str().trim_matches('"') == hex(&upload.body.md5()) => return Ok(()),
+            Ok(Some(version)) if version.as_str().trim_matches('"') == upload.body.md5_hex() => return Ok(()),
             // With server-side encryption an ETag is not the MD5.
             Ok(_) => None,
             Err(failure) if failure.may_be_stored() => Some(failure),
@@ -143,7 +143,7 @@ impl S3 {
 }
 
 fn same(held: &Held, body: &Body) -> bool {
-    held.length == body.length() && held.metadata.get(SHA256).is_some_and(|held| *held == hex(&body.sha256()))
+    held.length == body.length() && held.metadata.get(SHA256).is_some_and(|held| *held == body.sha256_hex())
 }
 
 /// Names and values that every store takes and that every implementation of the signature reads alike.
@@ -158,8 +158,4 @@ fn check(upload: &Upload<'_>) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
