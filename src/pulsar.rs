@@ -19,26 +19,26 @@ mod frame;
 mod lookup;
 mod permits;
 
-use connection::Caller;
 pub use consumer::{Consumer, Initial, Subscription};
-use tokio::time::Instant;
+pub use lookup::Cluster;
 
 use crate::error::Result;
-use crate::rule::Rule;
+use crate::rule::TopicName;
 
-/// Finds the broker of the rule's topic and attaches to its subscription. `initial` is where the
-/// subscription begins if it does not exist; nothing is waited for after `deadline`, then or later.
-///
-/// Errors: `Busy` where somebody else holds it, `NotFound` for a topic that does not exist (none is
-/// created), `Denied` for a refused token or a missing grant, with the broker's own words.
-pub async fn attach(rule: &Rule, initial: Initial, deadline: Instant) -> Result<Consumer> {
-    let who = Caller { token: rule.token.as_ref(), deadline };
-    let connection = lookup::connect(&rule.service_url, &rule.topic, &who).await?;
-    let subscription = Subscription {
-        topic: rule.topic.to_string(),
-        name: rule.subscription.clone(),
-        partition: rule.topic.partition().unwrap_or(-1),
-        initial,
-    };
-    Consumer::attach(connection, subscription).await
+impl Cluster<'_> {
+    /// Attaches to a subscription of a topic without partitions, or of one partition. `initial` is where
+    /// the subscription begins if it does not exist.
+    ///
+    /// Errors: `Busy` where somebody else holds it, `NotFound` for a topic that does not exist (none is
+    /// created), `Denied` for a refused token or a missing grant, with the broker's own words.
+    pub async fn attach(&self, topic: &TopicName, subscription: &str, initial: Initial) -> Result<Consumer> {
+        let connection = self.connect(topic).await?;
+        let subscription = Subscription {
+            topic: topic.to_string(),
+            name: subscription.to_owned(),
+            partition: topic.partition().unwrap_or(-1),
+            initial,
+        };
+        Consumer::attach(connection, subscription).await
+    }
 }

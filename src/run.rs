@@ -11,9 +11,9 @@ use crate::batch::Caps;
 use crate::clock::Clock;
 use crate::drain::{self, Beginning, Job, Progress};
 use crate::encode;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::head::Owner;
-use crate::pulsar::{self, Initial};
+use crate::pulsar::{Cluster, Initial};
 use crate::report::Report;
 use crate::rule::names::partition_folder;
 use crate::rule::{Compression, Rule, Start, TopicName};
@@ -76,10 +76,23 @@ impl Function {
                 Beginning::AsAsked if self.rule.start == Start::Latest => Initial::Latest,
                 Beginning::AsAsked | Beginning::Earliest => Initial::Earliest,
             };
-            pulsar::attach(&self.rule, initial, broker_by).await
+            let cluster = Cluster::new(&self.rule, broker_by);
+            refuse_partitions(&self.rule.topic, cluster.partitions(&self.rule.topic).await?)?;
+            cluster.attach(&self.rule.topic, &self.rule.subscription, initial).await
         };
         drain::run(&job, &store, attach, clock, report, watch).await
     }
+}
+
+/// What the reader of a partitioned topic needs to know until partitions are read one by one.
+fn refuse_partitions(topic: &TopicName, partitions: u32) -> Result<()> {
+    if partitions == 0 {
+        return Ok(());
+    }
+    let text = format!(
+        "topic {topic} has {partitions} partitions: partitioned topics are not yet available; name one partition, as in {topic}-partition-0"
+    );
+    Err(Error::new(Kind::Invalid, text))
 }
 
 fn job(rule: &Rule, deadline: Instant) -> Job {

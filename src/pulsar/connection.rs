@@ -47,6 +47,7 @@ pub(crate) struct Connection {
     token: Option<Secret>,
     deadline: Instant,
     address: Address,
+    proxied: bool,
     max_message_size: usize,
     server_protocol: i32,
     next_request: u64,
@@ -72,6 +73,7 @@ impl Connection {
             token: who.token.cloned(),
             deadline: who.deadline,
             address: address.clone(),
+            proxied: proxied.is_some(),
             max_message_size: DEFAULT_MAX_MESSAGE_SIZE,
             server_protocol: 0,
             next_request: 0,
@@ -128,6 +130,11 @@ impl Connection {
 
     pub fn address(&self) -> &Address {
         &self.address
+    }
+
+    /// Whether the address is a proxy's, with a broker behind it.
+    pub fn is_proxied(&self) -> bool {
+        self.proxied
     }
 
     pub fn request_id(&mut self) -> u64 {

@@ -2,6 +2,7 @@
 //!
 //! Nothing here creates a topic: a mistyped name is an error.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,12 +18,13 @@ use pulsar::proto::{
 };
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use tokio::time::Instant;
 
 use super::address::Address;
 use super::connection::{ANSWER_LIMIT, Caller, Connection, NO_TOKEN, answered, command, connection_silent, within};
 use super::failure::refused;
 use crate::error::{Error, Kind, Result};
-use crate::rule::{Scheme, ServiceUrl, TopicName};
+use crate::rule::{Rule, Scheme, ServiceUrl, TopicName};
 use crate::secret::Secret;
 
 /// How many brokers may send us on to another before we give up.
@@ -34,47 +36,110 @@ const MOST_ANSWER_BYTES: usize = 64 << 10;
 /// crate's types do not know, as varint.
 const DO_NOT_CREATE: &[u8] = &[6 << 3, 0];
 
-/// Finds the broker of `topic` and returns a connection to it.
-pub(crate) async fn connect(service: &ServiceUrl, topic: &TopicName, who: &Caller<'_>) -> Result<Connection> {
-    let (host, port) = &service.hosts[0];
-    let door = Address::new(host, *port);
-    match service.scheme {
-        Scheme::Http | Scheme::Https => over_http(&door, topic, who).await,
-        Scheme::Pulsar | Scheme::PulsarSsl => binary(door, topic, who).await,
-    }
+/// The way into a cluster: how many partitions a topic has, and which broker serves it.
+pub struct Cluster<'r> {
+    service: &'r ServiceUrl,
+    who: Caller<'r>,
+    /// A connection to the service address that is not in use: whoever needs one takes it.
+    idle: Mutex<Option<Connection>>,
+    http: HttpClient,
 }
 
-/// What the reader of a partitioned topic needs to know until partitions are read one by one.
-fn refuse_partitions(topic: &TopicName, partitions: u32) -> Result<()> {
-    if partitions == 0 {
-        return Ok(());
-    }
-    let text = format!(
-        "topic {topic} has {partitions} partitions: partitioned topics are not yet available; name one partition, as in {topic}-partition-0"
-    );
-    Err(Error::new(Kind::Invalid, text))
-}
-
-async fn binary(door: Address, topic: &TopicName, who: &Caller<'_>) -> Result<Connection> {
-    let mut connection = Connection::open(&door, None, who).await?;
-    refuse_partitions(topic, partitions(&mut connection, topic).await?)?;
-    let mut authoritative = false;
-    for _ in 0..MOST_REDIRECTS {
-        let answer = ask_broker(&mut connection, topic, authoritative).await?;
-        match answer {
-            Answer::Here { broker, proxied: false } if broker == *connection.address() => return Ok(connection),
-            Answer::Here { broker, proxied: false } => return Connection::open(&broker, None, who).await,
-            Answer::Here { broker, proxied: true } => return Connection::open(&door, Some(&broker), who).await,
-            Answer::Ask { broker, proxied, authoritative: next } => {
-                authoritative = next;
-                connection = match proxied {
-                    true => Connection::open(&door, Some(&broker), who).await?,
-                    false => Connection::open(&broker, None, who).await?,
-                };
-            }
+impl<'r> Cluster<'r> {
+    /// Connects to nothing yet. Nothing is waited for after `deadline`, then or later.
+    pub fn new(rule: &'r Rule, deadline: Instant) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_connect_timeout(Some(Duration::from_secs(5)));
+        connector.set_nodelay(true);
+        Cluster {
+            service: &rule.service_url,
+            who: Caller { token: rule.token.as_ref(), deadline },
+            idle: Mutex::new(None),
+            http: Client::builder(TokioExecutor::new()).build(connector),
         }
     }
-    Err(Error::new(Kind::Unavailable, format!("looking up {topic}: the brokers send us round in circles")))
+
+    fn door(&self) -> Address {
+        let (host, port) = &self.service.hosts[0];
+        Address::new(host, *port)
+    }
+
+    fn is_http(&self) -> bool {
+        matches!(self.service.scheme, Scheme::Http | Scheme::Https)
+    }
+
+    /// How many partitions the topic has: 0 for one without partitions, and for a partition itself.
+    pub async fn partitions(&self, topic: &TopicName) -> Result<u32> {
+        if self.is_http() {
+            let url =
+                format!("http://{}/admin/v2/{}/partitions?checkAllowAutoCreation=false", self.door(), path_of(topic));
+            let answer: Partitions = get(&self.http, url, topic, &self.who).await?;
+            return Ok(answer.partitions);
+        }
+        let mut connection = self.connection().await?;
+        let answer = partitions(&mut connection, topic).await;
+        self.give_back(connection);
+        answer
+    }
+
+    /// A connection to the broker that serves the topic.
+    pub(super) async fn connect(&self, topic: &TopicName) -> Result<Connection> {
+        if self.is_http() {
+            let url = format!("http://{}/lookup/v2/topic/{}", self.door(), path_of(topic));
+            let found: Found = get(&self.http, url, topic, &self.who).await?;
+            let url = found.broker_url.unwrap_or_default();
+            let broker = Address::from_broker_url(&url).ok_or_else(|| unusable(topic, &url))?;
+            return Connection::open(&broker, None, &self.who).await;
+        }
+        self.binary(topic).await
+    }
+
+    async fn binary(&self, topic: &TopicName) -> Result<Connection> {
+        let mut connection = self.connection().await?;
+        let (door, who) = (self.door(), &self.who);
+        let mut authoritative = false;
+        for _ in 0..MOST_REDIRECTS {
+            let answer = ask_broker(&mut connection, topic, authoritative).await?;
+            match answer {
+                Answer::Here { broker, proxied: false } if broker == *connection.address() => return Ok(connection),
+                Answer::Here { broker, proxied: false } => {
+                    self.give_back(connection);
+                    return Connection::open(&broker, None, who).await;
+                }
+                Answer::Here { broker, proxied: true } => {
+                    self.give_back(connection);
+                    return Connection::open(&door, Some(&broker), who).await;
+                }
+                Answer::Ask { broker, proxied, authoritative: next } => {
+                    authoritative = next;
+                    connection = match proxied {
+                        true => Connection::open(&door, Some(&broker), who).await?,
+                        false => Connection::open(&broker, None, who).await?,
+                    };
+                }
+            }
+        }
+        Err(Error::new(Kind::Unavailable, format!("looking up {topic}: the brokers send us round in circles")))
+    }
+
+    async fn connection(&self) -> Result<Connection> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match idle {
+            Some(connection) => Ok(connection),
+            None => Connection::open(&self.door(), None, &self.who).await,
+        }
+    }
+
+    /// Keeps a connection for the next one who needs it, if it leads to the service address.
+    fn give_back(&self, connection: Connection) {
+        if *connection.address() == self.door() && !connection.is_proxied() {
+            *self.idle.lock().unwrap_or_else(PoisonError::into_inner) = Some(connection);
+        }
+    }
+}
+
+fn path_of(topic: &TopicName) -> String {
+    format!("persistent/{}/{}/{}", topic.tenant, topic.namespace, url_part(&topic.topic))
 }
 
 async fn partitions(connection: &mut Connection, topic: &TopicName) -> Result<u32> {
@@ -172,21 +237,6 @@ struct Partitions {
 #[serde(rename_all = "camelCase")]
 struct Found {
     broker_url: Option<String>,
-}
-
-async fn over_http(door: &Address, topic: &TopicName, who: &Caller<'_>) -> Result<Connection> {
-    let mut connector = HttpConnector::new();
-    connector.set_connect_timeout(Some(Duration::from_secs(5)));
-    connector.set_nodelay(true);
-    let client = Client::builder(TokioExecutor::new()).build(connector);
-    let path = format!("persistent/{}/{}/{}", topic.tenant, topic.namespace, url_part(&topic.topic));
-    let url = format!("http://{door}/admin/v2/{path}/partitions?checkAllowAutoCreation=false");
-    let answer: Partitions = get(&client, url, topic, who).await?;
-    refuse_partitions(topic, answer.partitions)?;
-    let found: Found = get(&client, format!("http://{door}/lookup/v2/topic/{path}"), topic, who).await?;
-    let url = found.broker_url.unwrap_or_default();
-    let broker = Address::from_broker_url(&url).ok_or_else(|| unusable(topic, &url))?;
-    Connection::open(&broker, None, who).await
 }
 
 fn url_part(text: &str) -> String {

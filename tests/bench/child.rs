@@ -13,7 +13,7 @@ use tdmq_backup::encode::Compression;
 use tdmq_backup::encode::compress::Compressor;
 use tdmq_backup::encode::spool::Spool;
 use tdmq_backup::message::Body;
-use tdmq_backup::pulsar::{self, Initial};
+use tdmq_backup::pulsar::{Cluster, Initial};
 use tdmq_backup::source::{Next, Source};
 use tdmq_backup::{Clock, Rule};
 
@@ -117,7 +117,8 @@ async fn drain(rule: &Path) -> Result<Done> {
     let clock = Clock::system();
     let started = clock.now();
     let rule = Rule::load(Some(rule), std::env::vars())?;
-    let mut source = pulsar::attach(&rule, Initial::Earliest, started + LIMIT).await?;
+    let cluster = Cluster::new(&rule, started + LIMIT);
+    let mut source = cluster.attach(&rule.topic, &rule.subscription, Initial::Earliest).await?;
     let bounds = source.bounds().await?;
     let (mut messages, mut read) = (0, 0);
     let mut ended = bounds.nothing_to_do();

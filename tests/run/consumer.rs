@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tdmq_backup::pulsar::{Initial, attach};
+use tdmq_backup::pulsar::{Cluster, Initial};
 use tdmq_backup::source::{Next, Source};
 use tdmq_backup::testing::broker::Config;
 use tokio::time::Instant;
@@ -21,7 +21,10 @@ async fn a_rewind_starts_at_the_first_entry_not_acknowledged_whatever_was_on_its
     let mut world = World::with(Config { max_message_size: 1 << 20, ..Config::default() }).await;
     world.send(&[1; 20]);
     let until = world.clock.now() + Duration::from_secs(10);
-    let mut source = attach(world.function().rule(), Initial::Earliest, until).await.unwrap();
+    let function = world.function();
+    let rule = function.rule();
+    let cluster = Cluster::new(rule, until);
+    let mut source = cluster.attach(&rule.topic, &rule.subscription, Initial::Earliest).await.unwrap();
     // More entries than the first are granted, and wait unread.
     assert_eq!(next(&mut source, until).await, 0);
     source.rewind().await.unwrap();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use tdmq_backup::Position;
-use tdmq_backup::pulsar::{Initial, attach};
+use tdmq_backup::pulsar::{Cluster, Initial};
 use tdmq_backup::report::{Outcome, Stop};
 use tdmq_backup::testing::broker::{Act, CommandType, Config, When};
 
@@ -93,7 +93,9 @@ async fn somebody_else_holds_the_subscription_and_the_run_ends_at_once_with_noth
     world.send(&[1]);
     let function = world.function();
     let deadline = world.clock.now() + Duration::from_secs(10);
-    let holder = attach(function.rule(), Initial::Earliest, deadline).await.unwrap();
+    let rule = function.rule();
+    let cluster = Cluster::new(rule, deadline);
+    let holder = cluster.attach(&rule.topic, &rule.subscription, Initial::Earliest).await.unwrap();
     let report = world.run().await;
     assert_eq!(report.outcome, Outcome::Busy);
     assert!(report.error.unwrap().message.contains("ConsumerBusy"));
