@@ -5,12 +5,12 @@
 //! time, producer and sequence id. Only the spans that can matter are kept, and only a few objects
 //! stay open.
 
-use std::collections::{HashMap, VecDeque};
-use std::io::{self, Write};
+mod records;
 
-use flate2::write::MultiGzDecoder;
+use std::collections::VecDeque;
+use std::ops::Range;
 
-use crate::encode::jsonl;
+use self::records::Records;
 use crate::error::{Error, Kind, Result};
 use crate::message::{Entry, Position};
 use crate::span::{Edge, Link, Span, key_start};
@@ -18,12 +18,16 @@ use crate::store::{SHA256, Store};
 
 const PAGE: u32 = 1000;
 const OPEN_OBJECTS: usize = 4;
-/// A record longer than this is not one of ours: a message has at most 32 MiB decoded, and JSON makes six
-/// bytes of a control character.
-const MOST_LINE_BYTES: usize = 256 << 20;
-
-/// The proof that an object holds an entry.
+/// The proof that objects hold an entry.
 pub struct Holds(());
+
+/// How much of an entry objects hold.
+pub enum Held {
+    Nothing,
+    /// Messages are missing, these first; the end may lie beyond the entry's.
+    AllBut(Range<u32>),
+    Whole(Holds),
+}
 
 /// The objects of one partition's folder.
 pub struct Catalogue<'a, S> {
@@ -32,25 +36,13 @@ pub struct Catalogue<'a, S> {
     /// Objects whose last entry is at or after where loading began, oldest first.
     spans: Vec<(Span, String)>,
     open: VecDeque<(String, Records)>,
-}
-
-type Records = HashMap<Position, Record>;
-
-/// What an object says of an entry.
-struct Record {
-    publish_time: u64,
-    producer_name: String,
-    sequence_id: u64,
-    /// Messages of the entry that the object holds.
-    count: u32,
-    /// A record without a batch index is its whole entry, also where that could not be decoded then and
-    /// can be now.
-    whole: bool,
+    /// What this run itself has stored of an entry that is spread over several objects.
+    parts: Option<(Position, Vec<Range<u32>>)>,
 }
 
 impl<'a, S: Store> Catalogue<'a, S> {
     pub fn new(store: &'a S, folder: &'a str) -> Self {
-        Catalogue { store, folder, spans: Vec::new(), open: VecDeque::new() }
+        Catalogue { store, folder, spans: Vec::new(), open: VecDeque::new(), parts: None }
     }
 
     /// Visits every object of the folder, in the listing's order.
@@ -124,32 +116,56 @@ impl<'a, S: Store> Catalogue<'a, S> {
         Ok(page.into_iter().map(|listed| listed.key).find(|key| Span::of_key(key).is_some()))
     }
 
-    /// Whether an object holds this very entry, whole.
+    /// Says that an object of this run holds these messages of an entry, and not all of it.
+    pub fn note_part(&mut self, at: Position, share: Range<u32>) {
+        match &mut self.parts {
+            Some((of, parts)) if *of == at => parts.push(share),
+            parts => *parts = Some((at, vec![share])),
+        }
+    }
+
+    pub fn has_part_of(&self, at: Position) -> bool {
+        self.parts.as_ref().is_some_and(|(of, _)| *of == at)
+    }
+
+    /// What objects hold of this very entry.
     ///
     /// Errors: `Conflict` where an object has a record of that id that another message wrote: then the
     /// topic is not the one that was backed up here.
-    pub async fn holds(&mut self, entry: &Entry) -> Result<Option<Holds>> {
+    pub async fn holds(&mut self, entry: &Entry) -> Result<Held> {
+        let at = entry.position;
         let candidates: Vec<String> =
-            self.spans.iter().filter(|(span, _)| span.covers(entry.position)).map(|(_, key)| key.clone()).collect();
-        if candidates.is_empty() {
-            return Ok(None);
-        }
-        let mut fingerprint = None;
-        let mut count = 0;
-        entry.messages(|message| {
-            count += 1;
-            fingerprint.get_or_insert((message.publish_time, message.producer_name.to_owned(), message.sequence_id));
-        });
-        let mut held = 0;
+            self.spans.iter().filter(|(span, _)| span.covers(at)).map(|(_, key)| key.clone()).collect();
+        let mut held: Vec<Range<u32>> =
+            self.parts.iter().filter(|(of, _)| *of == at).flat_map(|(_, parts)| parts.clone()).collect();
+        let mut stamps = Vec::new();
         for key in candidates {
-            let Some(record) = self.records(&key).await?.get(&entry.position) else { continue };
-            let found = (record.publish_time, record.producer_name.clone(), record.sequence_id);
-            if fingerprint.as_ref() != Some(&found) {
-                return Err(another_topic(entry.position, &key));
-            }
-            held += if record.whole { count } else { record.count };
+            let Some(record) = self.records(&key).await?.get(&at) else { continue };
+            let end = if record.whole { u32::MAX } else { record.first + record.count };
+            held.push(record.first..end);
+            stamps.push((record.first, record.publish_time, record.producer_name.clone(), record.sequence_id, key));
         }
-        Ok((held >= count).then_some(Holds(())))
+        if held.is_empty() {
+            return Ok(Held::Nothing);
+        }
+        let mut count = 0;
+        let mut stranger = None;
+        entry.messages(|message| {
+            let mine = (message.publish_time, message.producer_name, message.sequence_id);
+            for (index, publish_time, producer_name, sequence_id, key) in &stamps {
+                if *index == count && mine != (*publish_time, producer_name.as_str(), *sequence_id) {
+                    stranger.get_or_insert_with(|| key.clone());
+                }
+            }
+            count += 1;
+        });
+        if let Some(key) = stranger {
+            return Err(another_topic(at, &key));
+        }
+        held.sort_by_key(|share| share.start);
+        let begins = |from| held.iter().map(|share| share.start).find(|start| *start > from).unwrap_or(u32::MAX);
+        let from = held.iter().fold(0, |from, share| if share.start <= from { from.max(share.end) } else { from });
+        Ok(if from >= count { Held::Whole(Holds(())) } else { Held::AllBut(from..begins(from)) })
     }
 
     /// The records of one object, read through once.
@@ -157,102 +173,11 @@ impl<'a, S: Store> Catalogue<'a, S> {
         if let Some(at) = self.open.iter().position(|(open, _)| open == key) {
             self.open.swap(0, at);
         } else {
-            let records = read(self.store, key).await?;
+            let records = records::read(self.store, key).await?;
             self.open.truncate(OPEN_OBJECTS - 1);
             self.open.push_front((key.to_owned(), records));
         }
         Ok(&self.open[0].1)
-    }
-}
-
-async fn read(store: &impl Store, key: &str) -> Result<Records> {
-    let broken = |why: String| {
-        Error::new(Kind::Corrupt, format!("object {key} cannot be read, so nothing that it may hold is acknowledged"))
-            .because(why)
-    };
-    let gone = || {
-        Error::new(
-            Kind::Unavailable,
-            format!("object {key} was listed and is gone: somebody removes objects; run again"),
-        )
-    };
-    let mut download = store.open(key).await?.ok_or_else(gone)?;
-    let lines = Lines { records: Records::new(), partial: Vec::new() };
-    let mut sink = match key.ends_with(".gz") {
-        true => Sink::Gzip(Box::new(MultiGzDecoder::new(lines))),
-        false => Sink::Plain(lines),
-    };
-    while let Some(chunk) = download.next().await? {
-        sink.write_all(&chunk).map_err(|e| broken(e.to_string()))?;
-    }
-    let lines = match sink {
-        Sink::Gzip(decoder) => decoder.finish().map_err(|e| broken(e.to_string()))?,
-        Sink::Plain(lines) => lines,
-    };
-    match lines.partial.is_empty() {
-        true => Ok(lines.records),
-        false => Err(broken("its last line is cut off".into())),
-    }
-}
-
-enum Sink {
-    Gzip(Box<MultiGzDecoder<Lines>>),
-    Plain(Lines),
-}
-
-impl Sink {
-    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        match self {
-            Sink::Gzip(decoder) => decoder.write_all(bytes),
-            Sink::Plain(lines) => lines.write_all(bytes),
-        }
-    }
-}
-
-/// Takes an object's bytes as they come and keeps what identifies each entry.
-struct Lines {
-    records: Records,
-    partial: Vec<u8>,
-}
-
-impl Lines {
-    fn line(&mut self, line: &[u8]) -> io::Result<()> {
-        let stamp = jsonl::fingerprint(line).map_err(|e| io::Error::other(e.to_string()))?;
-        let record = self.records.entry(stamp.id.position).or_insert_with(|| Record {
-            publish_time: stamp.publish_time,
-            producer_name: stamp.producer_name.into_owned(),
-            sequence_id: stamp.sequence_id,
-            count: 0,
-            whole: stamp.id.batch_index.is_none(),
-        });
-        record.count += 1;
-        Ok(())
-    }
-}
-
-impl Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut rest = bytes;
-        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
-            let (head, tail) = rest.split_at(end);
-            rest = &tail[1..];
-            if self.partial.is_empty() {
-                self.line(head)?;
-            } else {
-                let mut line = std::mem::take(&mut self.partial);
-                line.extend_from_slice(head);
-                self.line(&line)?;
-            }
-        }
-        if self.partial.len() + rest.len() > MOST_LINE_BYTES {
-            return Err(io::Error::other("a line is longer than any of ours"));
-        }
-        self.partial.extend_from_slice(rest);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 

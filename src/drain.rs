@@ -14,6 +14,7 @@ mod fill;
 mod object;
 mod recover;
 
+use std::ops::Range;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -134,6 +135,7 @@ async fn attempt<S: Source>(
         standing: None,
         suspect: false,
         skipped: None,
+        part: None,
         held: None,
     };
     let outcome = drain.partition().await;
@@ -169,6 +171,8 @@ struct Drain<'a, S, T> {
     suspect: bool,
     /// The newest entry that was counted as skipped.
     skipped: Option<Position>,
+    /// What the object being written takes of an entry that is spread over several.
+    part: Option<(Position, Range<u32>)>,
     /// Entries that were skipped because an object holds them, not yet acknowledged.
     held: Option<Stored>,
 }
@@ -244,6 +248,10 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         let mut left = self.job.max_objects;
         loop {
             let stop = self.object().await?;
+            if stop == Stop::Spread {
+                // However many objects it takes: a part of an entry cannot be acknowledged.
+                continue;
+            }
             left = left.saturating_sub(1);
             match stop {
                 Stop::MaxMessages | Stop::MaxBytes | Stop::StoredBefore | Stop::Pinned | Stop::DiskFull if left > 0 => {

@@ -43,6 +43,8 @@ pub enum Stop {
     Pinned,
     /// No room for temporary files: the object ends at the last entry that fitted.
     DiskFull,
+    /// The object holds a part of an entry that is larger than the caps; the next object continues it.
+    Spread,
     /// The broker did not confirm the acknowledgement; the entries may come again and are recognised then.
     Unconfirmed,
 }

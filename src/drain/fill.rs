@@ -1,8 +1,10 @@
 //! Reading for one object: what is taken, what is skipped, and where it stops.
 
+use std::ops::Range;
 use std::time::Duration;
 
-use crate::batch::{Batch, Full};
+use crate::batch::{Batch, Full, Offer};
+use crate::catalogue::{Held, Holds};
 use crate::encode::spool::is_full;
 use crate::encode::{Compression, LAYOUT};
 use crate::error::{Error, Kind, Result};
@@ -11,6 +13,7 @@ use crate::message::{Entry, Position};
 use crate::object::Stored;
 use crate::report::{Missing, Stop};
 use crate::source::{Next, Receipt, Source};
+use crate::span::Edge;
 use crate::store::Store;
 
 use super::{Drain, Progress};
@@ -81,23 +84,16 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
             // The next object is about to be read: what was proved by those before it is worth keeping.
             self.acknowledge_held().await?;
         }
-        if doubtful && let Some(proof) = self.source.attend(self.catalogue.holds(&entry)).await? {
-            if self.pinned().is_some_and(|next| next.span.covers(at)) {
-                self.suspect = true;
-                return self.replan("an object holds an entry of it already: the head is an old one").await;
-            }
-            if batch.is_some() {
-                self.source.unread(entry);
-                return Ok(Taken::Stop(Stop::StoredBefore));
-            }
-            self.note_gap(&entry);
-            self.held = Some(Stored::already(at, proof));
-            // After a new start the same entries come again.
-            self.report.skipped_entries += u64::from(self.skipped < Some(at));
-            self.skipped = self.skipped.max(Some(at));
-            return Ok(self.on_unless_end(&entry));
-        }
-        if let Some(why) = self.pinned().and_then(|next| misfit(next, &entry, batch.as_ref())) {
+        let held = match doubtful || self.catalogue.has_part_of(at) {
+            true => self.source.attend(self.catalogue.holds(&entry)).await?,
+            false => Held::Nothing,
+        };
+        let share = match held {
+            Held::Nothing => 0..u32::MAX,
+            Held::AllBut(share) => share,
+            Held::Whole(proof) => return self.skip(entry, proof, batch.is_some()).await,
+        };
+        if let Some(why) = self.pinned().and_then(|next| misfit(next, &entry, share.start, batch.as_ref())) {
             return self.replan(why).await;
         }
         // What fills a hole between objects gets an object of its own: spans of ours overlap only where
@@ -107,23 +103,49 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
             return Ok(Taken::Stop(Stop::StoredBefore));
         }
         self.acknowledge_held().await?;
-        self.put(entry, batch).await
+        self.put(entry, share, batch).await
+    }
+
+    /// An object holds this very entry.
+    async fn skip(&mut self, entry: Entry, proof: Holds, batch_begun: bool) -> Result<Taken> {
+        let at = entry.position;
+        if self.pinned().is_some_and(|next| next.span.covers(at)) {
+            self.suspect = true;
+            return self.replan("an object holds an entry of it already: the head is an old one").await;
+        }
+        if batch_begun {
+            self.source.unread(entry);
+            return Ok(Taken::Stop(Stop::StoredBefore));
+        }
+        self.note_gap(&entry);
+        self.held = Some(Stored::already(at, proof));
+        // After a new start the same entries come again.
+        self.report.skipped_entries += u64::from(self.skipped < Some(at));
+        self.skipped = self.skipped.max(Some(at));
+        Ok(self.on_unless_end(&entry))
     }
 
     fn pinned(&self) -> Option<&Announced> {
         self.standing.as_ref().and_then(|standing| standing.pinned.as_ref())
     }
 
-    async fn put(&mut self, entry: Entry, batch: &mut Option<Batch>) -> Result<Taken> {
+    async fn put(&mut self, entry: Entry, share: Range<u32>, batch: &mut Option<Batch>) -> Result<Taken> {
         let pinned = self.pinned();
         let pinned_last = pinned.map(|next| next.span.last.position);
+        let share = share.start..pinned.map_or(share.end, |next| end_of_share(&next.span.last, entry.position));
         let into = batch.get_or_insert_with(|| match pinned {
             Some(next) => Batch::new(None, compression_named(&next.compression).unwrap_or(self.job.compression)),
             None => Batch::new(Some(self.job.caps), self.job.compression),
         });
-        match into.offer(&entry) {
-            Ok(Ok(())) => {}
-            Ok(Err(full)) => {
+        let from = share.start;
+        match into.offer(&entry, share) {
+            Ok(Offer::All) => {}
+            Ok(Offer::Before(end)) => {
+                self.part = Some((entry.position, from..end));
+                self.source.unread(entry);
+                return Ok(Taken::Stop(Stop::Spread));
+            }
+            Ok(Offer::Nothing(full)) => {
                 self.source.unread(entry);
                 return Ok(Taken::Stop(stop_of(full)));
             }
@@ -234,7 +256,7 @@ fn compression_named(name: &str) -> Option<Compression> {
 }
 
 /// Why this entry cannot continue the pinned span.
-fn misfit(next: &Announced, entry: &Entry, batch: Option<&Batch>) -> Option<&'static str> {
+fn misfit(next: &Announced, entry: &Entry, from: u32, batch: Option<&Batch>) -> Option<&'static str> {
     let at = entry.position;
     if next.layout != LAYOUT || next.format != "jsonl" || compression_named(&next.compression).is_none() {
         return Some("another version of this program had announced it");
@@ -245,5 +267,13 @@ fn misfit(next: &Announced, entry: &Entry, batch: Option<&Batch>) -> Option<&'st
     if batch.is_none() && at > next.span.first.position {
         return Some("its first entry does not come again");
     }
+    if batch.is_none() && from != next.span.first.batch.unwrap_or(0) {
+        return Some("the objects of the first part of its entry are not what they were");
+    }
     (at > next.span.last.position).then_some("its last entry does not come again")
+}
+
+/// Where the messages of the entry `at` end in an object that ends at `last`.
+fn end_of_share(last: &Edge, at: Position) -> u32 {
+    last.batch.filter(|_| last.position == at).map_or(u32::MAX, |batch| batch.saturating_add(1))
 }

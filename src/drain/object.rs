@@ -151,9 +151,22 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         self.head.fold(Some(link), None);
 
         let acknowledging = self.clock.now();
-        let receipt = self.source.acknowledge(stored).await;
+        let receipt = match self.part.take() {
+            // The rest of its last entry is still owed.
+            Some((at, share)) => {
+                self.catalogue.note_part(at, share);
+                Ok(None)
+            }
+            None => self.source.acknowledge(stored).await.map(Some),
+        };
         self.report.phases.acknowledge_ms += elapsed(self.clock, acknowledging);
         self.read.add(&contents);
+        if contents.messages == 1 && contents.bytes > self.job.caps.bytes {
+            self.report.warnings.push(format!(
+                "message {} alone takes {} bytes, more than max_bytes ({}): it has an object of its own",
+                next.span.first, contents.bytes, self.job.caps.bytes
+            ));
+        }
         self.report.stored(StoredObject {
             key,
             messages: contents.messages,
@@ -162,14 +175,15 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
             first_id: next.span.first,
             last_id: next.span.last,
             undecodable: contents.undecodable,
-            acknowledged: matches!(receipt, Ok(Receipt::Confirmed)),
+            acknowledged: matches!(receipt, Ok(Some(Receipt::Confirmed))),
         });
         match receipt? {
-            Receipt::Confirmed => {
+            Some(Receipt::Confirmed) => {
                 self.mark_delete = self.mark_delete.max(Some(next.span.last.position));
                 Ok(stop)
             }
-            Receipt::Unconfirmed => Ok(Stop::Unconfirmed),
+            Some(Receipt::Unconfirmed) => Ok(Stop::Unconfirmed),
+            None => Ok(stop),
         }
     }
 
@@ -180,6 +194,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         self.delivered = false;
         // It comes again, and is proved again: somebody may have moved the cursor before it meanwhile.
         self.held = None;
+        self.part = None;
         self.source.rewind().await?;
         self.nobody_else_ran().await
     }

@@ -17,7 +17,7 @@ use std::io;
 use libdeflater::CompressionLvl;
 
 use super::Compression;
-use super::spool::{Body, Spool};
+use super::spool::{self, Body, Spool};
 
 /// How much of the records one gzip member holds.
 const MEMBER: usize = 1 << 20;
@@ -29,6 +29,12 @@ const LEVEL: i32 = 1;
 pub struct Compressor {
     spool: Spool,
     gzip: Option<Gzip>,
+}
+
+/// A state to return to: [`Compressor::rollback`].
+pub struct Mark {
+    spool: spool::Mark,
+    pending: Vec<u8>,
 }
 
 struct Gzip {
@@ -49,12 +55,27 @@ impl Compressor {
     }
 
     /// Takes all of `records`, or fails and takes none: the entries before are intact and can be
-    /// finished. So append whole entries, and where [`is_full`](super::spool::is_full) says that the
-    /// disk is full, end the object there.
+    /// finished. So append whole entries, or [`Compressor::mark`] where an entry begins; and where
+    /// [`is_full`](super::spool::is_full) says that the disk is full, end the object there.
     pub fn append(&mut self, records: &[u8]) -> io::Result<()> {
         match &mut self.gzip {
             Some(gzip) => gzip.append(records, &mut self.spool),
             None => self.spool.append(records),
+        }
+    }
+
+    /// The present state, to come back to when an entry of several appends does not fit.
+    pub fn mark(&self) -> Mark {
+        let pending = self.gzip.as_ref().map(|gzip| gzip.pending.clone());
+        Mark { spool: self.spool.mark(), pending: pending.unwrap_or_default() }
+    }
+
+    /// Forgets everything appended after `mark`, which must be this compressor's. Cannot fail.
+    pub fn rollback(&mut self, mark: Mark) {
+        self.spool.rollback(mark.spool);
+        if let Some(gzip) = &mut self.gzip {
+            gzip.pending.clear();
+            gzip.pending.extend_from_slice(&mark.pending);
         }
     }
 

@@ -38,6 +38,8 @@ pub mod json;
 mod line;
 mod read;
 
+use std::io::{self, Write};
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
@@ -46,101 +48,102 @@ use crate::message::{Body, Key, Message};
 
 pub use read::{Fingerprint, Record, fingerprint, read};
 
-/// Appends the line of `message` to `out`.
-pub fn write(message: &Message<'_>, out: &mut Vec<u8>) {
+/// Writes the line of `message` to `out`, in pieces: no payload is copied as a whole.
+pub fn write(message: &Message<'_>, out: &mut impl Write) -> io::Result<()> {
     let mut line = Object { out, empty: true };
-    line.member("id", &format_args!("{}", message.id));
-    line.member("publish_time", &message.publish_time);
-    line.optional("event_time", message.event_time);
-    line.optional("broker_time", message.broker_time);
-    line.optional("index", message.index);
+    line.member("id", &format_args!("{}", message.id))?;
+    line.member("publish_time", &message.publish_time)?;
+    line.optional("event_time", message.event_time)?;
+    line.optional("broker_time", message.broker_time)?;
+    line.optional("index", message.index)?;
     match message.key {
         None => {}
-        Some(Key::Text(text)) => line.member("key", text),
-        Some(Key::Base64(text)) if STANDARD.decode(text).is_ok() => line.member("key_base64", text),
-        Some(Key::Base64(text)) => line.member("key_base64_invalid", text),
+        Some(Key::Text(text)) => line.member("key", text)?,
+        Some(Key::Base64(text)) if STANDARD.decode(text).is_ok() => line.member("key_base64", text)?,
+        Some(Key::Base64(text)) => line.member("key_base64_invalid", text)?,
     }
     if let Some(key) = message.ordering_key {
-        line.base64("ordering_key", key);
+        line.base64("ordering_key", key)?;
     }
     if !message.properties.is_empty() {
-        line.properties(&message.properties);
+        line.properties(&message.properties)?;
     }
-    line.member("producer_name", message.producer_name);
-    line.member("sequence_id", &message.sequence_id);
+    line.member("producer_name", message.producer_name)?;
+    line.member("sequence_id", &message.sequence_id)?;
     if let Some(version) = message.schema_version {
-        line.base64("schema_version", version);
+        line.base64("schema_version", version)?;
     }
-    line.optional("replicated_from", message.replicated_from);
-    line.optional("deliver_at_time", message.deliver_at_time);
-    line.optional("null_partition_key", message.null_partition_key.then_some(true));
-    line.optional("txnid_most_bits", message.transaction.map(|(most, _)| most));
-    line.optional("txnid_least_bits", message.transaction.map(|(_, least)| least));
+    line.optional("replicated_from", message.replicated_from)?;
+    line.optional("deliver_at_time", message.deliver_at_time)?;
+    line.optional("null_partition_key", message.null_partition_key.then_some(true))?;
+    line.optional("txnid_most_bits", message.transaction.map(|(most, _)| most))?;
+    line.optional("txnid_least_bits", message.transaction.map(|(_, least)| least))?;
     match &message.body {
-        Body::Null => line.member("null_value", &true),
+        Body::Null => line.member("null_value", &true)?,
         Body::Payload(payload) => match str::from_utf8(payload) {
             Ok(text) if json::is_value_on_one_line(text) => {
-                line.name("value");
-                line.out.extend_from_slice(payload);
+                line.name("value")?;
+                line.out.write_all(payload)?;
             }
-            Ok(text) => line.member("text", text),
-            Err(_) => line.base64("base64", payload),
+            Ok(text) => line.member("text", text)?,
+            Err(_) => line.base64("base64", payload)?,
         },
         Body::Undecodable(undecodable) => {
-            line.member("undecodable", &line::Undecodable::from(undecodable));
-            line.base64("raw_base64", undecodable.raw);
+            line.member("undecodable", &line::Undecodable::from(undecodable))?;
+            line.base64("raw_base64", undecodable.raw)?;
         }
     }
-    out.extend_from_slice(b"}\n");
+    out.write_all(b"}\n")
 }
 
+/// Letters of base64 that are written at once.
+const LETTERS: usize = 4 << 10;
+
 /// A JSON object being written, its last brace still missing.
-struct Object<'o> {
-    out: &'o mut Vec<u8>,
+struct Object<'o, W> {
+    out: &'o mut W,
     empty: bool,
 }
 
-impl Object<'_> {
-    fn name(&mut self, name: &str) {
-        self.out.push(if self.empty { b'{' } else { b',' });
+impl<W: Write> Object<'_, W> {
+    fn name(&mut self, name: &str) -> io::Result<()> {
+        self.out.write_all(if self.empty { b"{" } else { b"," })?;
         self.empty = false;
-        self.value(name);
-        self.out.push(b':');
+        self.value(name)?;
+        self.out.write_all(b":")
     }
 
-    fn value<T: Serialize + ?Sized>(&mut self, value: &T) {
-        serde_json::to_writer(&mut *self.out, value).expect("memory takes all, and these types are JSON");
+    fn value<T: Serialize + ?Sized>(&mut self, value: &T) -> io::Result<()> {
+        serde_json::to_writer(&mut *self.out, value).map_err(io::Error::from)
     }
 
-    fn member<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) {
-        self.name(name);
-        self.value(value);
+    fn member<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> io::Result<()> {
+        self.name(name)?;
+        self.value(value)
     }
 
-    fn optional<T: Serialize>(&mut self, name: &str, value: Option<T>) {
-        if let Some(value) = value {
-            self.member(name, &value);
+    fn optional<T: Serialize>(&mut self, name: &str, value: Option<T>) -> io::Result<()> {
+        value.map_or(Ok(()), |value| self.member(name, &value))
+    }
+
+    fn base64(&mut self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        self.name(name)?;
+        self.out.write_all(b"\"")?;
+        let mut letters = [0; LETTERS];
+        // Whole groups of three bytes, so that only the last piece is padded.
+        for piece in bytes.chunks(LETTERS / 4 * 3) {
+            let length = STANDARD.encode_slice(piece, &mut letters).expect("four letters for each three bytes");
+            self.out.write_all(&letters[..length])?;
         }
-    }
-
-    fn base64(&mut self, name: &str, bytes: &[u8]) {
-        self.name(name);
-        self.out.push(b'"');
-        let start = self.out.len();
-        // Four letters for each three bytes begun.
-        self.out.resize(start + bytes.len().div_ceil(3) * 4, 0);
-        STANDARD.encode_slice(bytes, &mut self.out[start..]).expect("the room was just made");
-        self.out.push(b'"');
+        self.out.write_all(b"\"")
     }
 
     /// Not a map: a map keeps one of two equal keys, and need not keep their order.
-    fn properties(&mut self, properties: &[(&str, &str)]) {
-        self.name("properties");
-        let mut object = Object { out: self.out, empty: true };
-        for (name, value) in properties {
-            object.member(name, value);
-        }
-        self.out.push(b'}');
+    fn properties(&mut self, properties: &[(&str, &str)]) -> io::Result<()> {
+        self.name("properties")?;
+        let mut object = Object { out: &mut *self.out, empty: true };
+        properties.iter().try_for_each(|(name, value)| object.member(name, value))?;
+        self.out.write_all(b"}")
     }
 }
 

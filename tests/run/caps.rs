@@ -50,16 +50,6 @@ async fn max_bytes_bounds_the_written_file_too() {
 }
 
 #[tokio::test]
-async fn an_entry_larger_than_the_caps_does_not_block_the_topic() {
-    let mut world = World::new().await;
-    world.set("max_messages", 5);
-    world.send(&[1, 12, 1]);
-    world.drain(5).await;
-    world.assert_exactly_once();
-    assert_eq!(world.objects().len(), 3);
-}
-
-#[tokio::test]
 async fn max_objects_repeats_this_while_time_lasts() {
     let mut world = World::new().await;
     world.set("max_messages", 2);

@@ -10,4 +10,5 @@ mod heads;
 mod histories;
 mod promises;
 mod recovery;
+mod spread;
 mod world;

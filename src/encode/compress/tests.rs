@@ -116,6 +116,24 @@ fn an_entry_whose_second_member_does_not_fit_is_taken_back_whole() {
     assert_eq!(unpacked(&all(&compressor.finish().unwrap())), b"firstsecond");
 }
 
+#[test]
+fn an_entry_of_several_appends_is_taken_back_to_its_mark() {
+    for compression in [Compression::Gzip, Compression::None] {
+        let mut compressor = Compressor::new(compression, spool());
+        let before = records(MEMBER + 999, false);
+        compressor.append(&before).unwrap();
+        let mark = compressor.mark();
+        for _ in 0..5 {
+            compressor.append(&records(MEMBER - 5, true)).unwrap();
+        }
+        compressor.rollback(mark);
+        compressor.append(b"after").unwrap();
+        let mut straight = Compressor::new(compression, spool());
+        straight.append(&[&before[..], b"after"].concat()).unwrap();
+        assert_eq!(compressor.finish().unwrap().sha256(), straight.finish().unwrap().sha256());
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 

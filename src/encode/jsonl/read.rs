@@ -1,8 +1,10 @@
 //! Lines back to messages.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use super::line::{self, Base64, Line};
 use crate::error::{Error, Kind, Result};
@@ -76,20 +78,78 @@ impl Record<'_> {
 }
 
 /// What tells one message from another under the same id: the members that no broker changes.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Fingerprint<'a> {
-    #[serde(deserialize_with = "line::id")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fingerprint {
     pub id: MessageId,
     pub publish_time: u64,
-    #[serde(borrow)]
-    pub producer_name: Cow<'a, str>,
+    pub producer_name: String,
     pub sequence_id: u64,
 }
 
-/// Reads only the fingerprint of a line. The payload is passed over, not decoded; members that a later
-/// version adds are no hindrance.
-pub fn fingerprint(line: &[u8]) -> Result<Fingerprint<'_>> {
-    serde_json::from_slice(line).map_err(not_a_record)
+/// Reads only the fingerprint of a line, from as much of its beginning as has it: what follows may be
+/// missing, and is not looked at. Members that a later version adds are no hindrance.
+pub fn fingerprint(line: &[u8]) -> Result<Fingerprint> {
+    let mut seen = Seen::default();
+    let read = serde_json::Deserializer::from_slice(line).deserialize_map(&mut seen);
+    let Seen { id, publish_time, producer_name, sequence_id, past } = seen;
+    match (id, publish_time, producer_name, sequence_id) {
+        (Some(Id(id)), Some(publish_time), Some(producer_name), Some(sequence_id)) if past => {
+            Ok(Fingerprint { id, publish_time, producer_name, sequence_id })
+        }
+        _ => Err(not_a_record(read.err().map_or_else(|| "it lacks what identifies it".to_owned(), |e| e.to_string()))),
+    }
+}
+
+#[derive(Default)]
+struct Seen {
+    id: Option<Id>,
+    publish_time: Option<u64>,
+    producer_name: Option<String>,
+    sequence_id: Option<u64>,
+    /// Something stands behind them: a number that is cut off reads as a smaller one.
+    past: bool,
+}
+
+#[derive(Deserialize)]
+struct Id(#[serde(deserialize_with = "line::id")] MessageId);
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Member {
+    Id,
+    PublishTime,
+    ProducerName,
+    SequenceId,
+    #[serde(other)]
+    Other,
+}
+
+impl<'de> Visitor<'de> for &mut Seen {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a record")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while self.id.is_none()
+            || self.publish_time.is_none()
+            || self.producer_name.is_none()
+            || self.sequence_id.is_none()
+        {
+            match map.next_key()? {
+                Some(Member::Id) => self.id = Some(map.next_value()?),
+                Some(Member::PublishTime) => self.publish_time = Some(map.next_value()?),
+                Some(Member::ProducerName) => self.producer_name = Some(map.next_value()?),
+                Some(Member::SequenceId) => self.sequence_id = Some(map.next_value()?),
+                Some(Member::Other) => drop(map.next_value::<IgnoredAny>()?),
+                None => break,
+            }
+        }
+        map.next_key::<Member>()?;
+        self.past = true;
+        Ok(())
+    }
 }
 
 fn not_a_record(why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {

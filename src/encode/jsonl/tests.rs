@@ -29,7 +29,7 @@ const BARE: &str = r#"{"id":"12:34:-1","publish_time":1700000000123,"producer_na
 
 fn line(message: &Message<'_>) -> String {
     let mut out = Vec::new();
-    write(message, &mut out);
+    write(message, &mut out).unwrap();
     String::from_utf8(out).unwrap()
 }
 
@@ -218,6 +218,17 @@ fn a_fingerprint_is_read_past_any_payload_and_any_later_member() {
         assert_eq!(fingerprint(line.as_bytes()).unwrap(), expected);
     }
     assert!(fingerprint(b"{}").is_err());
+}
+
+#[test]
+fn a_fingerprint_is_read_from_the_beginning_of_a_line_once_it_is_whole() {
+    let line = format!("{BARE},\"text\":\"and so on");
+    for length in 0..=line.len() {
+        match fingerprint(&line.as_bytes()[..length]) {
+            Ok(found) => assert_eq!((found.sequence_id, length > BARE.len()), (7, true)),
+            Err(_) => assert!(length < BARE.len() + 8, "{length}"),
+        }
+    }
 }
 
 fn payload() -> impl Strategy<Value = Vec<u8>> {
