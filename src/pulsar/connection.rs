@@ -12,12 +12,13 @@ use pulsar::proto::{
     AuthData, BaseCommand, CommandAuthResponse, CommandConnect, CommandPong, FeatureFlags, base_command::Type,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
+use tokio_rustls::TlsConnector;
 
 use super::address::Address;
 use super::failure::refused;
 use super::frame::{self, Frame};
+use super::stream::Stream;
 use crate::error::{Error, Kind, Result};
 use crate::secret::Secret;
 
@@ -26,22 +27,24 @@ pub(crate) const NO_TOKEN: &str = ": no token is set, and the broker wants one; 
 
 /// The newest protocol whose commands this client speaks (4.0 brokers announce 21).
 const PROTOCOL_VERSION: i32 = 19;
-const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+pub(crate) const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// How long a broker may take to answer one request.
 pub(crate) const ANSWER_LIMIT: Duration = Duration::from_secs(15);
 /// A broker sends a PING each 30 s; twice that without a byte is a dead connection.
 const READ_CHUNK: usize = 128 << 10;
 const DEFAULT_MAX_MESSAGE_SIZE: usize = 5 << 20;
 
-/// Who connects, and until when he can wait.
-#[derive(Clone, Copy)]
+/// Who connects, whom he trusts, and until when he can wait.
+#[derive(Clone)]
 pub(crate) struct Caller<'a> {
     pub token: Option<&'a Secret>,
+    /// Where it is set, every connection is made with TLS.
+    pub tls: Option<TlsConnector>,
     pub deadline: Instant,
 }
 
 pub(crate) struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     inbox: BytesMut,
     outbox: BytesMut,
     token: Option<Secret>,
@@ -56,16 +59,7 @@ pub(crate) struct Connection {
 impl Connection {
     /// Connects and authenticates. `proxied` is the broker behind a proxy at `address`.
     pub async fn open(address: &Address, proxied: Option<&Address>, who: &Caller<'_>) -> Result<Self> {
-        let unreachable = || {
-            let text =
-                format!("no connection to the broker at {address}; check service_url, the VPC and its security group");
-            Error::new(Kind::Unavailable, text)
-        };
-        let stream =
-            within(CONNECT_LIMIT, who.deadline, TcpStream::connect((address.host.as_str(), address.port)), unreachable)
-                .await?
-                .map_err(|e| unreachable().because(e))?;
-        stream.set_nodelay(true).map_err(|e| unreachable().because(e))?;
+        let stream = Stream::open(address, who.tls.as_ref(), who.deadline).await?;
         let mut connection = Connection {
             stream,
             inbox: BytesMut::with_capacity(READ_CHUNK),
@@ -154,7 +148,8 @@ impl Connection {
                 return Err(self.lost());
             }
         }
-        Ok(())
+        // TLS takes bytes that it has not sent yet.
+        self.stream.flush().await.map_err(|e| self.lost().because(e))
     }
 
     /// The next frame that is not housekeeping.
@@ -237,7 +232,15 @@ impl Connection {
     }
 
     fn lost(&self) -> Error {
-        Error::new(Kind::Unavailable, format!("the connection to the broker at {} was lost", self.address))
+        let text = match (self.server_protocol, &self.stream) {
+            (0, Stream::Plain(_)) => format!(
+                "the broker at {} closed the connection before it said a word; if this is a port with TLS, write \
+                 pulsar+ssl:// or https:// in service_url",
+                self.address
+            ),
+            _ => format!("the connection to the broker at {} was lost", self.address),
+        };
+        Error::new(Kind::Unavailable, text)
     }
 }
 
