@@ -4,7 +4,8 @@
 //! Owns: which authorities are trusted, and what a failed handshake means. Does not own connections.
 
 use std::error::Error as StdError;
-use std::io;
+use std::io::{self, ErrorKind};
+use std::iter;
 use std::sync::Arc;
 
 use hyper_rustls::ConfigBuilderExt as _;
@@ -40,10 +41,15 @@ pub(crate) fn authorities(pem: &[u8]) -> Result<RootCertStore, String> {
     }
 }
 
-/// What is wrong, and what to do, where TLS with the broker at `address` failed; `None` where `error` is about
-/// something else.
+/// What is wrong, and what to do, where the handshake with the broker at `address` failed; `None` where `error`
+/// is about something else.
 pub(crate) fn refused(address: &str, error: &(dyn StdError + 'static)) -> Option<Error> {
-    let cause = cause(error)?;
+    let Some(cause) = chain(error).find_map(|error| error.downcast_ref::<rustls::Error>()) else {
+        // Who does not know TLS takes our first words for nonsense, and hangs up.
+        let ended = |error: &io::Error| matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset);
+        let ended = chain(error).filter_map(|error| error.downcast_ref::<io::Error>()).find(|error| ended(error))?;
+        return Some(Error::new(Kind::Unavailable, not_tls(address)).because(ended.to_string()));
+    };
     let (kind, text) = match cause {
         rustls::Error::InvalidCertificate(why) => match why {
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
@@ -82,18 +88,10 @@ pub(crate) fn not_tls(address: &str) -> String {
     )
 }
 
-/// The TLS error inside another one: an [`io::Error`] does not name it as its source.
-fn cause<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e rustls::Error> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref::<rustls::Error>() {
-            return Some(found);
-        }
+/// The error and what is inside it: an [`io::Error`] does not name that as its source.
+fn chain<'e>(error: &'e (dyn StdError + 'static)) -> impl Iterator<Item = &'e (dyn StdError + 'static)> {
+    iter::successors(Some(error), |&error| {
         let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        next = match inner {
-            Some(inner) => Some(inner as &(dyn StdError + 'static)),
-            None => error.source(),
-        };
-    }
-    None
+        inner.map(|inner| inner as _).or_else(|| error.source())
+    })
 }

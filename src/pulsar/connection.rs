@@ -161,6 +161,7 @@ impl Connection {
                     true => continue,
                     false => {
                         self.redact(&mut frame.command);
+                        self.unrefused(&frame.command)?;
                         return Ok(frame);
                     }
                 },
@@ -194,6 +195,17 @@ impl Connection {
                 true
             }
             _ => false,
+        }
+    }
+
+    /// An error that answers no request is about the connection as a whole: a challenge was not met.
+    fn unrefused(&self, command: &BaseCommand) -> Result<()> {
+        match &command.error {
+            Some(error) if error.request_id == u64::MAX && self.server_protocol > 0 => {
+                let doing = format!("staying connected to the broker at {}", self.address);
+                Err(refused(&doing, error.error, &error.message))
+            }
+            _ => Ok(()),
         }
     }
 

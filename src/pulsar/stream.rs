@@ -46,12 +46,8 @@ impl Stream {
         })?;
         let not_tls = || Error::new(Kind::Unavailable, tls::not_tls(&address.authority()));
         let shaken = within(CONNECT_LIMIT, deadline, tls.connect(name, stream), not_tls).await?;
-        let stream = shaken.map_err(|e| {
-            tls::refused(&address.authority(), &e).unwrap_or_else(|| match e.kind() {
-                io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => not_tls().because(e),
-                _ => unreachable().because(e),
-            })
-        })?;
+        let stream =
+            shaken.map_err(|e| tls::refused(&address.authority(), &e).unwrap_or_else(|| unreachable().because(e)))?;
         Ok(Stream::Tls(Box::new(stream)))
     }
 }

@@ -1,13 +1,16 @@
 //! One run against an embedded broker and an embedded bucket: what the product promises, by name.
 
+mod addresses;
 mod again;
 mod attacks;
 mod bad_input;
 mod caps;
+mod certificates;
 mod consumer;
 mod deaths;
 mod heads;
 mod histories;
 mod promises;
 mod recovery;
+mod tls;
 mod world;
