@@ -9,7 +9,7 @@ use super::bucket::Bucket;
 use super::file::Sheet;
 use super::names::{KEY_LIMIT, longest_key};
 use super::reader::Reader;
-use super::token::{subject, token, token_file};
+use super::token::{file_name, subject, token};
 use super::topic::{Start, TopicName};
 use super::values::{self, Malformed, Value, refuse, shown};
 use super::{Addressing, Compression, Deploy, Format, Prefix, Problem, Rule, RuleError, Sse};
@@ -29,7 +29,7 @@ pub(super) fn check(sheet: Sheet) -> Result<Rule, RuleError> {
     let start = read.or("start", Start::Continue, values::parsed);
     let shard = read.optional("shard", values::parsed);
     let role = read.optional("role", values::text);
-    read.optional("token_file", token_file);
+    read.optional("token_file", file_name);
     let token = token(&mut read);
     let region = read.required("region", region);
     let (endpoint, bucket, addressing) = store(&mut read, region.as_deref());
@@ -193,7 +193,7 @@ fn topic(read: &mut Reader) -> Option<TopicName> {
 /// What `ca_file` holds. A file that nobody has read vouches for nobody.
 fn authorities(read: &mut Reader) -> Option<Arc<RootCertStore>> {
     let found = read.0.authorities.take();
-    read.optional("ca_file", values::text).map(|_| Arc::new(found.unwrap_or_else(RootCertStore::empty)))
+    read.optional("ca_file", file_name).map(|()| Arc::new(found.unwrap_or_else(RootCertStore::empty)))
 }
 
 fn region(value: &Value) -> Result<String, Malformed> {
