@@ -156,7 +156,9 @@ impl Connection {
     pub async fn receive(&mut self) -> Result<Frame> {
         loop {
             self.flush().await?;
-            let wanted = match frame::take(&mut self.inbox, self.max_message_size)? {
+            let taken = frame::take(&mut self.inbox, self.max_message_size)
+                .map_err(|e| Error::new(e.kind(), format!("reading from the broker at {}", self.address)).because(e))?;
+            let wanted = match taken {
                 Ok(mut frame) => match self.keep_house(&frame.command) {
                     true => continue,
                     false => {
