@@ -33,6 +33,7 @@ pub mod span;
 pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod tls;
 
 pub use clock::Clock;
 pub use error::{Error, Kind, Result};

@@ -16,8 +16,10 @@ mod consumer;
 mod entry;
 mod failure;
 mod frame;
+mod http;
 mod lookup;
 mod permits;
+mod stream;
 
 pub use consumer::{Consumer, Initial, Subscription};
 pub use lookup::Cluster;

@@ -16,7 +16,10 @@ mod values;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
+
+use rustls::RootCertStore;
 
 pub use address::{Endpoint, Scheme, ServiceUrl};
 pub use bucket::Bucket;
@@ -24,7 +27,7 @@ pub use topic::{Shard, Start, TopicName};
 pub use values::Malformed;
 
 pub use crate::store::Addressing;
-use crate::{Error, Kind, Result, Secret};
+use crate::{Error, Kind, Result, Secret, tls};
 use file::Sheet;
 use values::{Value, looks_like_a_token};
 
@@ -33,6 +36,8 @@ use values::{Value, looks_like_a_token};
 pub struct Rule {
     pub name: String,
     pub service_url: ServiceUrl,
+    /// Who vouches for the hosts of the cluster where it is asked with TLS; `None`: the public authorities.
+    pub authorities: Option<Arc<RootCertStore>>,
     pub listener_name: Option<String>,
     pub topic: TopicName,
     pub subscription: String,
@@ -72,7 +77,7 @@ impl Rule {
 
     /// The rule from its file and its variables, or all that is wrong with them in one error of
     /// [`Kind::Invalid`]. Reads the rule file (`path`, else the one `TDMQ_BACKUP_RULE` names, else
-    /// none) and the token file (which a relative path names beside the rule file), nothing else.
+    /// none), the token file and `ca_file` (which relative paths name beside the rule file), nothing else.
     ///
     /// `env` is a whole environment; variables of other programs are passed over. (`std::env::vars`
     /// panics at one that is not UTF-8: leave such out.)
@@ -106,11 +111,12 @@ impl Rule {
         }
         variables.apply(&mut sheet);
         read_token(&mut sheet, path.as_deref());
+        read_authorities(&mut sheet, path.as_deref());
         check::check(sheet)
     }
 
     /// The rule that a file of this text makes: without an environment, without IO, hence without a
-    /// token.
+    /// token, and trusting nobody where the text names a `ca_file`.
     pub fn from_toml(text: &str) -> Result<Rule, RuleError> {
         let mut sheet = Sheet::default();
         match sheet.read(text) {
@@ -131,17 +137,35 @@ fn read_token(sheet: &mut Sheet, rule: Option<&Path>) {
     if sheet.token.is_some() {
         return;
     }
-    let Some(written) = sheet.keys.get("token_file") else { return };
-    let Value::Text(path) = &written.value else { return };
-    if path.is_empty() || looks_like_a_token(path) {
-        return;
-    }
-    let label = written.label.clone();
-    let path = rule.and_then(Path::parent).map_or_else(|| PathBuf::from(path), |folder| folder.join(path));
+    let Some((label, path)) = named_file(sheet, "token_file", rule) else { return };
     match fs::read_to_string(&path) {
         Ok(text) => sheet.token = Some((label, env::token(&text))),
         Err(error) => sheet.problem(label, format!("{} cannot be read: {error}", path.display())),
     }
+}
+
+/// Reads the certificates of `ca_file`.
+fn read_authorities(sheet: &mut Sheet, rule: Option<&Path>) {
+    let Some((label, path)) = named_file(sheet, "ca_file", rule) else { return };
+    let read = fs::read(&path).map_err(|error| format!("cannot be read: {error}"));
+    match read.and_then(|pem| tls::authorities(&pem)) {
+        Ok(authorities) => sheet.authorities = Some(authorities),
+        Err(why) => {
+            let text = format!("{} {why}; it must hold the certificates of authorities, in PEM", path.display());
+            sheet.problem(label, text);
+        }
+    }
+}
+
+/// The path that a key holds, starting at the rule file's folder, and where it was written.
+fn named_file(sheet: &Sheet, key: &str, rule: Option<&Path>) -> Option<(String, PathBuf)> {
+    let written = sheet.keys.get(key)?;
+    let Value::Text(path) = &written.value else { return None };
+    if path.is_empty() || looks_like_a_token(path) {
+        return None;
+    }
+    let path = rule.and_then(Path::parent).map_or_else(|| PathBuf::from(path), |folder| folder.join(path));
+    Some((written.label.clone(), path))
 }
 
 /// One thing that is wrong with a rule. `Display` is a line: the key, or the variable that stands for

@@ -5,6 +5,8 @@ pub mod bucket;
 pub mod compose;
 pub mod http;
 mod shelf;
+mod tls;
 
 pub use bucket::{Bucket, Fault, Op};
 pub use http::{Http, Step};
+pub use tls::TlsFront;

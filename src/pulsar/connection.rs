@@ -12,12 +12,13 @@ use pulsar::proto::{
     AuthData, BaseCommand, CommandAuthResponse, CommandConnect, CommandPong, FeatureFlags, base_command::Type,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
+use tokio_rustls::TlsConnector;
 
 use super::address::Address;
 use super::failure::refused;
 use super::frame::{self, Frame};
+use super::stream::Stream;
 use crate::error::{Error, Kind, Result};
 use crate::secret::Secret;
 
@@ -26,22 +27,24 @@ pub(crate) const NO_TOKEN: &str = ": no token is set, and the broker wants one; 
 
 /// The newest protocol whose commands this client speaks (4.0 brokers announce 21).
 const PROTOCOL_VERSION: i32 = 19;
-const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+pub(crate) const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// How long a broker may take to answer one request.
 pub(crate) const ANSWER_LIMIT: Duration = Duration::from_secs(15);
 /// A broker sends a PING each 30 s; twice that without a byte is a dead connection.
 const READ_CHUNK: usize = 128 << 10;
 const DEFAULT_MAX_MESSAGE_SIZE: usize = 5 << 20;
 
-/// Who connects, and until when he can wait.
-#[derive(Clone, Copy)]
+/// Who connects, whom he trusts, and until when he can wait.
+#[derive(Clone)]
 pub(crate) struct Caller<'a> {
     pub token: Option<&'a Secret>,
+    /// Where it is set, every connection is made with TLS.
+    pub tls: Option<TlsConnector>,
     pub deadline: Instant,
 }
 
 pub(crate) struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     inbox: BytesMut,
     outbox: BytesMut,
     token: Option<Secret>,
@@ -56,16 +59,7 @@ pub(crate) struct Connection {
 impl Connection {
     /// Connects and authenticates. `proxied` is the broker behind a proxy at `address`.
     pub async fn open(address: &Address, proxied: Option<&Address>, who: &Caller<'_>) -> Result<Self> {
-        let unreachable = || {
-            let text =
-                format!("no connection to the broker at {address}; check service_url, the VPC and its security group");
-            Error::new(Kind::Unavailable, text)
-        };
-        let stream =
-            within(CONNECT_LIMIT, who.deadline, TcpStream::connect((address.host.as_str(), address.port)), unreachable)
-                .await?
-                .map_err(|e| unreachable().because(e))?;
-        stream.set_nodelay(true).map_err(|e| unreachable().because(e))?;
+        let stream = Stream::open(address, who.tls.as_ref(), who.deadline).await?;
         let mut connection = Connection {
             stream,
             inbox: BytesMut::with_capacity(READ_CHUNK),
@@ -154,18 +148,22 @@ impl Connection {
                 return Err(self.lost());
             }
         }
-        Ok(())
+        // TLS takes bytes that it has not sent yet.
+        self.stream.flush().await.map_err(|e| self.lost().because(e))
     }
 
     /// The next frame that is not housekeeping.
     pub async fn receive(&mut self) -> Result<Frame> {
         loop {
             self.flush().await?;
-            let wanted = match frame::take(&mut self.inbox, self.max_message_size)? {
+            let taken = frame::take(&mut self.inbox, self.max_message_size)
+                .map_err(|e| Error::new(e.kind(), format!("reading from the broker at {}", self.address)).because(e))?;
+            let wanted = match taken {
                 Ok(mut frame) => match self.keep_house(&frame.command) {
                     true => continue,
                     false => {
                         self.redact(&mut frame.command);
+                        self.unrefused(&frame.command)?;
                         return Ok(frame);
                     }
                 },
@@ -199,6 +197,17 @@ impl Connection {
                 true
             }
             _ => false,
+        }
+    }
+
+    /// An error that answers no request is about the connection as a whole: a challenge was not met.
+    fn unrefused(&self, command: &BaseCommand) -> Result<()> {
+        match &command.error {
+            Some(error) if error.request_id == u64::MAX && self.server_protocol > 0 => {
+                let doing = format!("staying connected to the broker at {}", self.address);
+                Err(refused(&doing, error.error, &error.message))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -237,7 +246,15 @@ impl Connection {
     }
 
     fn lost(&self) -> Error {
-        Error::new(Kind::Unavailable, format!("the connection to the broker at {} was lost", self.address))
+        let text = match (self.server_protocol, &self.stream) {
+            (0, Stream::Plain(_)) => format!(
+                "the broker at {} closed the connection before it said a word; if this is a port with TLS, write \
+                 pulsar+ssl:// or https:// in service_url",
+                self.address
+            ),
+            _ => format!("the connection to the broker at {} was lost", self.address),
+        };
+        Error::new(Kind::Unavailable, text)
     }
 }
 

@@ -65,11 +65,15 @@ pub(crate) fn take(inbox: &mut BytesMut, max_message_size: usize) -> Result<Resu
     let Some(head) = inbox.first_chunk::<4>() else { return Ok(Err(4)) };
     let total = u32::from_be_bytes(*head) as usize;
     if !(4..=max_message_size + FRAME_PADDING).contains(&total) {
-        let what =
-            if head == b"HTTP" { "the answer is HTTP".to_owned() } else { format!("a frame claims {total} bytes") };
-        return Err(corrupt(format!(
-            "{what}: is this a Pulsar broker's binary port? Check service_url: http://host:8080 or pulsar://host:6650"
-        )));
+        return Err(match head {
+            b"HTTP" => elsewhere("HTTP", "http://host:8080 or pulsar://host:6650"),
+            // An alert: the other side takes our words for a bad handshake.
+            [0x15, 3, ..] => elsewhere("TLS", "pulsar+ssl:// or https:// for a port that has it"),
+            _ => corrupt(format!(
+                "a frame claims {total} bytes: is this a Pulsar broker's binary port? Check service_url: \
+                 http://host:8080 or pulsar://host:6650"
+            )),
+        });
     }
     if inbox.len() < 4 + total {
         return Ok(Err(4 + total));
@@ -138,6 +142,12 @@ fn sized(rest: &mut Bytes) -> Result<Bytes> {
 
 fn corrupt(what: impl Into<String>) -> Error {
     Error::new(Kind::Corrupt, what)
+}
+
+fn elsewhere(answer: &str, instead: &str) -> Error {
+    let text =
+        format!("the answer is {answer}: this is not a Pulsar broker's binary port; write {instead} in service_url");
+    Error::new(Kind::Invalid, text)
 }
 
 #[cfg(test)]

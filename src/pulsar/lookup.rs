@@ -2,104 +2,140 @@
 //!
 //! Nothing here creates a topic: a mistyped name is an error.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper::{Request, StatusCode, Uri, header};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
 use prost::Message as _;
 use pulsar::proto::{
     BaseCommand, CommandLookupTopic, CommandPartitionedTopicMetadata, base_command::Type,
     command_lookup_topic_response::LookupType, command_partitioned_topic_metadata_response::LookupType as MetadataType,
 };
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use tokio::time::Instant;
+use tokio_rustls::TlsConnector;
 
 use super::address::Address;
-use super::connection::{ANSWER_LIMIT, Caller, Connection, NO_TOKEN, answered, command, connection_silent, within};
+use super::connection::{
+    ANSWER_LIMIT, CONNECT_LIMIT, Caller, Connection, answered, command, connection_silent, within,
+};
 use super::failure::refused;
+use super::http::Http;
 use crate::error::{Error, Kind, Result};
-use crate::rule::{Rule, Scheme, ServiceUrl, TopicName};
-use crate::secret::Secret;
+use crate::rule::{Rule, Scheme, TopicName};
+use crate::tls;
 
 /// How many brokers may send us on to another before we give up.
 const MOST_REDIRECTS: usize = 20;
-const HTTP_LIMIT: Duration = Duration::from_secs(10);
-const MOST_ANSWER_BYTES: usize = 64 << 10;
+/// What each of several hosts has at least: a first packet that was lost is sent again after a second.
+const LEAST_SHARE: Duration = Duration::from_secs(4);
 
 /// `metadata_auto_creation_enabled = false`: field 6 of the partition metadata command, which the
 /// crate's types do not know, as varint.
 const DO_NOT_CREATE: &[u8] = &[6 << 3, 0];
 
 /// The way into a cluster: how many partitions a topic has, and which broker serves it.
+///
+/// With TLS (`pulsar+ssl`, `https`) every connection has it, also those to brokers that an answer names, and
+/// the token goes nowhere else.
 pub struct Cluster<'r> {
-    service: &'r ServiceUrl,
+    /// Asked over HTTP, else in the binary protocol.
+    http: Option<Http>,
+    listener: Option<&'r str>,
     who: Caller<'r>,
-    /// A connection to the service address that is not in use: whoever needs one takes it.
+    /// The hosts of the service address: each of them can answer for the whole cluster.
+    doors: Vec<Address>,
+    /// The one that answered last is the first to be asked again.
+    answering: AtomicUsize,
+    /// A connection to a door that is not in use: whoever needs one takes it.
     idle: Mutex<Option<Connection>>,
-    http: HttpClient,
 }
 
 impl<'r> Cluster<'r> {
     /// Connects to nothing yet. Nothing is waited for after `deadline`, then or later.
     pub fn new(rule: &'r Rule, deadline: Instant) -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(Duration::from_secs(5)));
-        connector.set_nodelay(true);
+        let service = &rule.service_url;
+        let config = tls::client(rule.authorities.as_ref());
+        let tls = service.scheme.has_tls().then(|| TlsConnector::from(Arc::new(config.clone())));
+        let http = matches!(service.scheme, Scheme::Http | Scheme::Https);
+        let doors: Vec<_> = service.hosts.iter().map(|(host, port)| Address::new(host, *port)).collect();
+        // Rules begin at different hosts, each always at the same one.
+        let first = crc32c::crc32c(rule.name.as_bytes()) as usize % doors.len().max(1);
         Cluster {
-            service: &rule.service_url,
-            who: Caller { token: rule.token.as_ref(), deadline },
+            http: http.then(|| Http::new(service.scheme.name(), config)),
+            listener: rule.listener_name.as_deref(),
+            who: Caller { token: rule.token.as_ref(), tls, deadline },
+            doors,
+            answering: AtomicUsize::new(first),
             idle: Mutex::new(None),
-            http: Client::builder(TokioExecutor::new()).build(connector),
         }
-    }
-
-    fn door(&self) -> Address {
-        let (host, port) = &self.service.hosts[0];
-        Address::new(host, *port)
-    }
-
-    fn is_http(&self) -> bool {
-        matches!(self.service.scheme, Scheme::Http | Scheme::Https)
     }
 
     /// How many partitions the topic has: 0 for one without partitions, and for a partition itself.
     pub async fn partitions(&self, topic: &TopicName) -> Result<u32> {
-        if self.is_http() {
-            let url =
-                format!("http://{}/admin/v2/{}/partitions?checkAllowAutoCreation=false", self.door(), path_of(topic));
-            let answer: Partitions = get(&self.http, url, topic, &self.who).await?;
-            return Ok(answer.partitions);
-        }
-        let mut connection = self.connection().await?;
-        let answer = partitions(&mut connection, topic).await;
-        self.give_back(connection);
-        answer
+        self.ask(async |door| {
+            if let Some(http) = &self.http {
+                let path = format!("/admin/v2/{}/partitions?checkAllowAutoCreation=false", path_of(topic));
+                let answer: Partitions = http.get(door, &path, &over_http(topic), &self.who).await?;
+                return Ok(answer.partitions);
+            }
+            let mut connection = self.connection(door).await?;
+            let count = partitions(&mut connection, topic).await?;
+            self.give_back(connection);
+            Ok(count)
+        })
+        .await
     }
 
     /// A connection to the broker that serves the topic.
     pub(super) async fn connect(&self, topic: &TopicName) -> Result<Connection> {
-        if self.is_http() {
-            let url = format!("http://{}/lookup/v2/topic/{}", self.door(), path_of(topic));
-            let found: Found = get(&self.http, url, topic, &self.who).await?;
-            let url = found.broker_url.unwrap_or_default();
-            let broker = Address::from_broker_url(&url).ok_or_else(|| unusable(topic, &url))?;
-            return Connection::open(&broker, None, &self.who).await;
-        }
-        self.binary(topic).await
+        self.ask(async |door| {
+            let Some(http) = &self.http else { return self.binary(door, topic).await };
+            let mut path = format!("/lookup/v2/topic/{}", path_of(topic));
+            if let Some(listener) = self.listener {
+                path += &format!("?listenerName={}", url_part(listener));
+            }
+            let doing = over_http(topic);
+            let Found { broker_url, broker_url_tls } = http.get(door, &path, &doing, &self.who).await?;
+            let broker = Address::to_reach(&doing, broker_url, broker_url_tls, self.who.tls.is_some())?;
+            Connection::open(&broker, None, &self.who).await
+        })
+        .await
     }
 
-    async fn binary(&self, topic: &TopicName) -> Result<Connection> {
-        let mut connection = self.connection().await?;
-        let (door, who) = (self.door(), &self.who);
+    /// Asks one door after the other until one answers, each within a share of the time. An answer that
+    /// another door would give too is the answer: a refused token is not shown around.
+    async fn ask<T>(&self, question: impl AsyncFn(&Address) -> Result<T>) -> Result<T> {
+        if let [door] = &self.doors[..] {
+            return question(door).await;
+        }
+        let share = (CONNECT_LIMIT + ANSWER_LIMIT) / u32::try_from(self.doors.len()).unwrap_or(u32::MAX).max(1);
+        let share = share.max(LEAST_SHARE);
+        let first = self.answering.load(Relaxed);
+        let mut failures = Vec::new();
+        for index in (first..first + self.doors.len()).map(|index| index % self.doors.len()) {
+            let door = &self.doors[index];
+            let answer = within(share, self.who.deadline, question(door), || connection_silent(door)).await.flatten();
+            match answer {
+                Err(error) if another_may_know_better(error.kind()) => failures.push((door, error)),
+                answer => {
+                    self.answering.store(index, Relaxed);
+                    return answer;
+                }
+            }
+        }
+        let kind = failures.first().map_or(Kind::Invalid, |(_, error)| error.kind());
+        let kind = if failures.iter().all(|(_, error)| error.kind() == kind) { kind } else { Kind::Unavailable };
+        let all: Vec<_> = failures.iter().map(|(door, error)| format!("{door}: {}", error.chain())).collect();
+        Err(Error::new(kind, "no host of service_url could be asked").because(all.join("; ")))
+    }
+
+    async fn binary(&self, door: &Address, topic: &TopicName) -> Result<Connection> {
+        let mut connection = self.connection(door).await?;
+        let who = &self.who;
         let mut authoritative = false;
         for _ in 0..MOST_REDIRECTS {
-            let answer = ask_broker(&mut connection, topic, authoritative).await?;
+            let answer = self.look_up(&mut connection, topic, authoritative).await?;
             match answer {
                 Answer::Here { broker, proxied: false } if broker == *connection.address() => return Ok(connection),
                 Answer::Here { broker, proxied: false } => {
@@ -108,12 +144,12 @@ impl<'r> Cluster<'r> {
                 }
                 Answer::Here { broker, proxied: true } => {
                     self.give_back(connection);
-                    return Connection::open(&door, Some(&broker), who).await;
+                    return Connection::open(door, Some(&broker), who).await;
                 }
                 Answer::Ask { broker, proxied, authoritative: next } => {
                     authoritative = next;
                     connection = match proxied {
-                        true => Connection::open(&door, Some(&broker), who).await?,
+                        true => Connection::open(door, Some(&broker), who).await?,
                         false => Connection::open(&broker, None, who).await?,
                     };
                 }
@@ -122,20 +158,65 @@ impl<'r> Cluster<'r> {
         Err(Error::new(Kind::Unavailable, format!("looking up {topic}: the brokers send us round in circles")))
     }
 
-    async fn connection(&self) -> Result<Connection> {
+    async fn connection(&self, door: &Address) -> Result<Connection> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match idle {
+        match idle.filter(|idle| idle.address() == door) {
             Some(connection) => Ok(connection),
-            None => Connection::open(&self.door(), None, &self.who).await,
+            None => Connection::open(door, None, &self.who).await,
         }
     }
 
-    /// Keeps a connection for the next one who needs it, if it leads to the service address.
+    /// Keeps a connection for the next one who needs it, if it leads to a door.
     fn give_back(&self, connection: Connection) {
-        if *connection.address() == self.door() && !connection.is_proxied() {
+        if self.doors.contains(connection.address()) && !connection.is_proxied() {
             *self.idle.lock().unwrap_or_else(PoisonError::into_inner) = Some(connection);
         }
     }
+
+    async fn look_up(&self, connection: &mut Connection, topic: &TopicName, authoritative: bool) -> Result<Answer> {
+        let doing = format!("looking up {topic}");
+        let request_id = connection.request_id();
+        let ask = CommandLookupTopic {
+            topic: topic.to_string(),
+            request_id,
+            authoritative: Some(authoritative),
+            advertised_listener_name: self.listener.map(str::to_owned),
+            ..CommandLookupTopic::default()
+        };
+        connection.send(&BaseCommand { lookup_topic: Some(ask), ..command(Type::Lookup) }, &[]);
+        let answer = answer(connection, request_id, &doing).await?;
+        let response = answer.lookup_topic_response.unwrap_or_default();
+        let kind = response.response.and_then(|code| LookupType::try_from(code).ok());
+        if kind == Some(LookupType::Failed) || kind.is_none() {
+            let words = response.message.as_deref().unwrap_or_default();
+            return Err(refused(&doing, response.error.unwrap_or_default(), words));
+        }
+        let (plain, tls) = (response.broker_service_url, response.broker_service_url_tls);
+        let proxied = response.proxy_through_service_url.unwrap_or(false);
+        let broker = match proxied {
+            true => Address::behind_proxy(&doing, [tls, plain])?,
+            false => Address::to_reach(&doing, plain, tls, self.who.tls.is_some())?,
+        };
+        Ok(match kind {
+            Some(LookupType::Redirect) => {
+                Answer::Ask { broker, proxied, authoritative: response.authoritative.unwrap_or(false) }
+            }
+            _ => Answer::Here { broker, proxied },
+        })
+    }
+}
+
+/// Whether a door that failed so says nothing about the others.
+fn another_may_know_better(kind: Kind) -> bool {
+    match kind {
+        // `Invalid` is a certificate, or a port that speaks something else.
+        Kind::Unavailable | Kind::Invalid | Kind::Corrupt => true,
+        Kind::Denied | Kind::NotFound | Kind::Busy | Kind::Unknown | Kind::Conflict | Kind::Internal => false,
+    }
+}
+
+fn over_http(topic: &TopicName) -> String {
+    format!("looking up {topic} over HTTP")
 }
 
 fn path_of(topic: &TopicName) -> String {
@@ -162,44 +243,6 @@ async fn partitions(connection: &mut Connection, topic: &TopicName) -> Result<u3
 enum Answer {
     Here { broker: Address, proxied: bool },
     Ask { broker: Address, proxied: bool, authoritative: bool },
-}
-
-async fn ask_broker(connection: &mut Connection, topic: &TopicName, authoritative: bool) -> Result<Answer> {
-    let doing = format!("looking up {topic}");
-    let request_id = connection.request_id();
-    let ask = CommandLookupTopic {
-        topic: topic.to_string(),
-        request_id,
-        authoritative: Some(authoritative),
-        ..CommandLookupTopic::default()
-    };
-    connection.send(&BaseCommand { lookup_topic: Some(ask), ..command(Type::Lookup) }, &[]);
-    let answer = answer(connection, request_id, &doing).await?;
-    let response = answer.lookup_topic_response.unwrap_or_default();
-    let kind = response.response.and_then(|code| LookupType::try_from(code).ok());
-    if kind == Some(LookupType::Failed) || kind.is_none() {
-        return Err(refused(
-            &doing,
-            response.error.unwrap_or_default(),
-            response.message.as_deref().unwrap_or_default(),
-        ));
-    }
-    let url = response.broker_service_url.unwrap_or_default();
-    let broker = Address::from_broker_url(&url).ok_or_else(|| unusable(topic, &url))?;
-    let proxied = response.proxy_through_service_url.unwrap_or(false);
-    Ok(match kind {
-        Some(LookupType::Redirect) => {
-            Answer::Ask { broker, proxied, authoritative: response.authoritative.unwrap_or(false) }
-        }
-        _ => Answer::Here { broker, proxied },
-    })
-}
-
-fn unusable(topic: &TopicName, url: &str) -> Error {
-    let text = format!(
-        "looking up {topic}: the broker's address is {url:?}, not pulsar://host:port (TLS is not yet available)"
-    );
-    Error::new(Kind::Unavailable, text)
 }
 
 /// A sub-message field by hand: tag, length, bytes.
@@ -237,86 +280,12 @@ struct Partitions {
 #[serde(rename_all = "camelCase")]
 struct Found {
     broker_url: Option<String>,
+    broker_url_tls: Option<String>,
 }
 
 fn url_part(text: &str) -> String {
     percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
 }
 
-type HttpClient = Client<HttpConnector, Empty<Bytes>>;
-
-async fn get<T: DeserializeOwned>(client: &HttpClient, url: String, topic: &TopicName, who: &Caller<'_>) -> Result<T> {
-    let doing = format!("looking up {topic} over HTTP");
-    let unavailable = |why: String| Error::new(Kind::Unavailable, doing.clone()).because(why);
-    let mut uri: Uri = url.parse().map_err(|e| Error::new(Kind::Invalid, doing.clone()).because(e))?;
-    for _ in 0..MOST_REDIRECTS {
-        let mut request = Request::get(uri.clone()).header(header::ACCEPT, "application/json");
-        if let Some(token) = who.token {
-            let mut bearer = header::HeaderValue::try_from(format!("Bearer {}", token.reveal()))
-                .map_err(|_| Error::new(Kind::Invalid, "the token has characters that no HTTP header may have"))?;
-            bearer.set_sensitive(true);
-            request = request.header(header::AUTHORIZATION, bearer);
-        }
-        let request = request.body(Empty::new()).map_err(|e| Error::new(Kind::Internal, doing.clone()).because(e))?;
-        let late = || unavailable(format!("{} does not answer", uri.authority().map_or("", |a| a.as_str())));
-        let reply = within(HTTP_LIMIT, who.deadline, client.request(request), late).await?;
-        // The client's own error prints as "client error (Connect)": its source says why.
-        let reply = reply.map_err(|e| {
-            let host = uri.authority().map_or("", |authority| authority.as_str());
-            let text = format!("no answer from {host}; check service_url, the VPC and its security group");
-            unavailable(Error::new(Kind::Unavailable, text).because(e).chain())
-        })?;
-        let status = reply.status();
-        if status.is_redirection() {
-            uri = redirect(reply.headers(), &doing)?;
-            continue;
-        }
-        let body = within(HTTP_LIMIT, who.deadline, Limited::new(reply.into_body(), MOST_ANSWER_BYTES).collect(), late)
-            .await?;
-        let body = body.map_err(|e| unavailable(e.to_string()))?.to_bytes();
-        if status != StatusCode::OK {
-            return Err(http_failure(&doing, status, &body, who.token));
-        }
-        return serde_json::from_slice(&body)
-            .map_err(|e| unavailable(format!("the answer is not what was expected: {e}")));
-    }
-    Err(unavailable("redirected round in circles".into()))
-}
-
-/// Where a broker sends us: only to plain HTTP, which is where the token already went.
-fn redirect(headers: &header::HeaderMap, doing: &str) -> Result<Uri> {
-    let to =
-        headers.get(header::LOCATION).and_then(|value| value.to_str().ok()).and_then(|text| text.parse::<Uri>().ok());
-    to.filter(|uri| uri.scheme_str() == Some("http")).ok_or_else(|| {
-        Error::new(
-            Kind::Unavailable,
-            format!("{doing}: redirected to an address that is not http://host (TLS is not yet available)"),
-        )
-    })
-}
-
-fn http_failure(doing: &str, status: StatusCode, body: &[u8], token: Option<&Secret>) -> Error {
-    let (kind, advice) = match status.as_u16() {
-        // Brokers say 401 for a role without the right, too.
-        401 if token.is_none() => (Kind::Denied, NO_TOKEN),
-        401 => (
-            Kind::Denied,
-            ": the token was refused, or its role may not do this, or the namespace is misspelt; check TDMQ_BACKUP_TOKEN or token_file against the role's key, and that the role has `consume` on the namespace",
-        ),
-        403 => (Kind::Denied, ": the role may not do this; grant it `consume` on the namespace"),
-        404 => (Kind::NotFound, ": the topic does not exist; check cluster, namespace and topic"),
-        _ => (Kind::Unavailable, ""),
-    };
-    #[derive(Deserialize)]
-    struct Reason {
-        #[serde(alias = "message")]
-        reason: String,
-    }
-    let words = serde_json::from_slice::<Reason>(body)
-        .map(|r| r.reason)
-        .unwrap_or_else(|_| String::from_utf8_lossy(body).split_whitespace().collect::<Vec<_>>().join(" "));
-    // What it repeats of the token must not become part of an error.
-    let words = token.map_or(words.clone(), |token| token.redact(&words));
-    let words: String = words.trim().chars().take(200).collect();
-    Error::new(kind, format!("{doing}{advice}")).because(format!("the broker says {status}: {words}"))
-}
+#[cfg(test)]
+mod tests;

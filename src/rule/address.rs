@@ -29,6 +29,11 @@ impl Scheme {
         }
     }
 
+    /// Whether every connection is made with TLS.
+    pub fn has_tls(self) -> bool {
+        matches!(self, Scheme::PulsarSsl | Scheme::Https)
+    }
+
     /// The port of an address that names none, as Pulsar's own clients have it.
     pub fn default_port(self) -> u16 {
         match self {

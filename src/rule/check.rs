@@ -1,11 +1,15 @@
 //! The one check of a rule: everything written in, a [`Rule`] or all problems out. No IO.
 
-use super::address::{Endpoint, Scheme, ServiceUrl};
+use std::sync::Arc;
+
+use rustls::RootCertStore;
+
+use super::address::{Endpoint, ServiceUrl};
 use super::bucket::Bucket;
 use super::file::Sheet;
 use super::names::{KEY_LIMIT, longest_key};
 use super::reader::Reader;
-use super::token::{subject, token, token_file};
+use super::token::{file_name, subject, token};
 use super::topic::{Start, TopicName};
 use super::values::{self, Malformed, Value, refuse, shown};
 use super::{Addressing, Compression, Deploy, Format, Prefix, Problem, Rule, RuleError, Sse};
@@ -18,13 +22,14 @@ pub(super) fn check(sheet: Sheet) -> Result<Rule, RuleError> {
     let mut read = Reader(sheet);
     let name = read.required("name", name);
     let service_url: Option<ServiceUrl> = read.required("service_url", values::parsed);
+    let authorities = authorities(&mut read);
     let listener_name = read.optional("listener_name", values::text);
     let topic = topic(&mut read);
     let subscription = read.required("subscription", values::text);
     let start = read.or("start", Start::Continue, values::parsed);
     let shard = read.optional("shard", values::parsed);
     let role = read.optional("role", values::text);
-    read.optional("token_file", token_file);
+    read.optional("token_file", file_name);
     let token = token(&mut read);
     let region = read.required("region", region);
     let (endpoint, bucket, addressing) = store(&mut read, region.as_deref());
@@ -55,9 +60,15 @@ pub(super) fn check(sheet: Sheet) -> Result<Rule, RuleError> {
             );
         }
     }
-    not_yet(&mut read, service_url.as_ref(), start, format, compression);
+    not_yet(&mut read, start, format, compression);
 
     let mut warnings = Vec::new();
+    if let (Some(url), Some(_)) = (&service_url, &authorities)
+        && !url.scheme.has_tls()
+    {
+        let scheme = url.scheme.name();
+        warnings.push(format!("ca_file: {scheme}:// is without TLS: write pulsar+ssl:// or https://, or remove it"));
+    }
     if let (Some(region), Some(true)) = (&region, endpoint.as_ref().map(Endpoint::is_cos))
         && !REGIONS.contains(&region.as_str())
     {
@@ -77,6 +88,7 @@ pub(super) fn check(sheet: Sheet) -> Result<Rule, RuleError> {
         Some(Rule {
             name: name?,
             service_url: service_url?,
+            authorities,
             listener_name,
             topic: topic?,
             subscription: subscription?,
@@ -107,22 +119,7 @@ pub(super) fn check(sheet: Sheet) -> Result<Rule, RuleError> {
 
 /// What a rule can say and this version cannot do. Refused here and nowhere else, and never ignored:
 /// the line of a feature goes when the feature comes.
-fn not_yet(
-    read: &mut Reader,
-    service_url: Option<&ServiceUrl>,
-    start: Option<Start>,
-    format: Option<Format>,
-    compression: Option<Compression>,
-) {
-    if let Some(url) = service_url {
-        if matches!(url.scheme, Scheme::PulsarSsl | Scheme::Https) {
-            let scheme = url.scheme.name();
-            read.problem("service_url", format!("{scheme}:// is not yet available: use pulsar:// or http://"));
-        }
-        if url.hosts.len() > 1 {
-            read.problem("service_url", "more than one host is not yet available: name one");
-        }
-    }
+fn not_yet(read: &mut Reader, start: Option<Start>, format: Option<Format>, compression: Option<Compression>) {
     if matches!(start, Some(Start::Timestamp(_) | Start::Id(_))) {
         read.problem(
             "start",
@@ -135,7 +132,7 @@ fn not_yet(
     if matches!(compression, Some(Compression::Zstd | Compression::Snappy)) {
         read.problem("compression", "\"zstd\" and \"snappy\" are not yet available: use \"gzip\" or \"none\"");
     }
-    for key in ["listener_name", "shard", "storage_class", "sse"] {
+    for key in ["shard", "storage_class", "sse"] {
         if read.0.keys.contains_key(key) && !read.has_problem(key) {
             read.problem(key, "is not yet available: remove it");
         }
@@ -191,6 +188,12 @@ fn topic(read: &mut Reader) -> Option<TopicName> {
     }
     let topic = TopicName::new(&cluster?, &namespace?, &text);
     topic.map_err(|error| read.problem("topic", error.to_string())).ok()
+}
+
+/// What `ca_file` holds. A file that nobody has read vouches for nobody.
+fn authorities(read: &mut Reader) -> Option<Arc<RootCertStore>> {
+    let found = read.0.authorities.take();
+    read.optional("ca_file", file_name).map(|()| Arc::new(found.unwrap_or_else(RootCertStore::empty)))
 }
 
 fn region(value: &Value) -> Result<String, Malformed> {

@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 
+use rustls::RootCertStore;
+
 use super::Problem;
 use super::values::Value;
 use crate::Secret;
@@ -12,6 +14,7 @@ use crate::Secret;
 pub(super) const KEYS: &[(&str, &str)] = &[
     ("name", r#"name = "orders-backup""#),
     ("service_url", r#"service_url = "http://pulsar-abc.tdmq.ap-gz.qcloud.tencenttdmq.com:8080""#),
+    ("ca_file", r#"ca_file = "ca.pem""#),
     ("listener_name", r#"listener_name = "custom:1250000000/vpc-abc/subnet-abc""#),
     ("topic", r#"topic = "persistent://pulsar-abc/prod/orders""#),
     ("cluster", r#"cluster = "pulsar-abc""#),
@@ -54,6 +57,8 @@ pub(super) struct Sheet {
     pub(super) deploy: BTreeMap<&'static str, Value>,
     /// With the key or the variable it came from.
     pub(super) token: Option<(String, Secret)>,
+    /// What `ca_file` holds, once it was read.
+    pub(super) authorities: Option<RootCertStore>,
     pub(super) problems: Vec<Problem>,
 }
 

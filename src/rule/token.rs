@@ -7,7 +7,8 @@ use super::reader::Reader;
 use super::values::{self, Malformed, Value, looks_like_a_token, refuse};
 use crate::Secret;
 
-pub(super) fn token_file(value: &Value) -> Result<(), Malformed> {
+/// The name of a file, which a token is not.
+pub(super) fn file_name(value: &Value) -> Result<(), Malformed> {
     let path = values::text(value)?;
     match looks_like_a_token(&path) {
         true => refuse(

@@ -77,7 +77,7 @@ impl S3 {
         }
         let endpoint = Endpoint::new(&settings.endpoint, &settings.bucket, settings.addressing)?;
         let region = Region::Custom { name: settings.region.clone(), endpoint: endpoint.base().to_owned() };
-        let client = wire::client(settings.limits.connect)?;
+        let client = wire::client(settings.limits.connect);
         let line = Arc::new(Line { client, endpoint, keys: settings.keys.clone() });
         Ok(S3 {
             shared: Arc::new(Shared { line, settings, region, unconditional: AtomicBool::new(false) }),

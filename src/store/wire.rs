@@ -1,7 +1,6 @@
 //! The HTTP/1.1 client: names, TCP, TLS, pool, and the body of a request.
 //!
-//! Owns: connections. Does not own: what is said over them. TLS is rustls with ring, handed over
-//! explicitly so that no process-wide default is needed, and trusts the Mozilla roots.
+//! Owns: connections. Does not own: what is said over them. TLS trusts the Mozilla roots.
 
 use std::future::Future;
 use std::io;
@@ -23,27 +22,26 @@ use tokio::net::TcpStream;
 use tower_service::Service;
 
 use super::limits::Pace;
-use crate::{Error, Kind, Result};
+use crate::tls;
 
 /// A function is frozen between its runs; a store closes what is idle. Shorter than both.
 const IDLE: Duration = Duration::from_secs(15);
 
 pub(super) type Client = hyper_util::client::legacy::Client<Connector, Outgoing>;
 
-pub(super) fn client(connect: Duration) -> Result<Client> {
+pub(super) fn client(connect: Duration) -> Client {
     let mut http = HttpConnector::new_with_resolver(Resolver(GaiResolver::new()));
     http.enforce_http(false);
     http.set_nodelay(true);
     let https = HttpsConnectorBuilder::new()
-        .with_provider_and_webpki_roots(rustls::crypto::ring::default_provider())
-        .map_err(|error| Error::new(Kind::Internal, "cannot set up TLS for the store").because(error))?
+        .with_tls_config(tls::client(None))
         .https_or_http()
         .enable_http1()
         .wrap_connector(http);
-    Ok(hyper_util::client::legacy::Client::builder(TokioExecutor::new())
+    hyper_util::client::legacy::Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(IDLE)
-        .build(Connector { https, limit: connect }))
+        .build(Connector { https, limit: connect })
 }
 
 /// Connects within a limit that covers the name, TCP and TLS together.

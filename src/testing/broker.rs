@@ -10,7 +10,7 @@
 //! what a client is told is true when it is told.
 //!
 //! Not here: producers (entries are appended through [`Topic`]), shared subscriptions, transactions,
-//! compaction, TLS.
+//! compaction. TLS is put in front of it: [`super::TlsFront`].
 
 mod answer;
 mod connection;
@@ -29,6 +29,7 @@ mod topic;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use pulsar::proto::BaseCommand;
 pub use pulsar::proto::ServerError;
 pub use pulsar::proto::base_command::Type as CommandType;
 use tokio::net::{TcpListener, TcpStream};
@@ -115,6 +116,13 @@ impl Broker {
         self.shared.lock().http_url.clone()
     }
 
+    /// Lookups name this address of the broker: beside the plain one where it is `pulsar+ssl://`, else in its place;
+    /// to those who ask for `listener`, where there is one.
+    pub fn advertise(&self, listener: Option<&str>, url: &str) {
+        let key = (listener.map(str::to_owned), url.starts_with("pulsar+ssl:"));
+        self.shared.lock().advertised.insert(key, url.to_owned());
+    }
+
     /// The topic of this name, made if it is missing. `x` is short for `persistent://public/default/x`.
     pub fn topic(&self, name: &str) -> Topic {
         let name = topic_name(name);
@@ -178,10 +186,24 @@ impl Broker {
 
     /// Sends a ping on every connection.
     pub fn ping(&self) {
+        self.send_all(&reply::ping());
+    }
+
+    /// Sends an authentication challenge on every connection: the token must be shown again.
+    pub fn challenge(&self) {
+        self.send_all(&reply::challenge());
+    }
+
+    fn send_all(&self, command: &BaseCommand) {
         let mut state = self.shared.lock();
         for id in state.peers.keys().copied().collect::<Vec<_>>() {
-            state.send(id, &reply::ping());
+            state.send(id, command);
         }
+    }
+
+    /// From now on only this token is let in; who is in stays until he is challenged.
+    pub fn set_token(&self, token: &str) {
+        self.shared.lock().config.token = Some(token.to_owned());
     }
 
     /// Cuts every connection; nothing is forgotten.

@@ -10,16 +10,17 @@ use crate::process::{end, start};
 use crate::records::are_those;
 
 /// A topic with messages in it.
-fn stage(name: &str) -> Stage {
+pub fn stage(name: &str) -> Stage {
     let stage = Stage::new(name);
     stage.produce("python", "keys", &[]);
     stage
 }
 
 /// The run failed as it should: one clear line, the same in the report, no secret in sight.
-fn refused(stage: &Stage, kind: &str, words: &[&str]) -> Run {
+pub fn refused(stage: &Stage, kind: &str, words: &[&str]) -> Run {
     let run = stage.invoke();
-    assert_eq!(run.code, Some(1), "{run:?}");
+    let code = if kind == "invalid" { Some(2) } else { Some(1) };
+    assert_eq!(run.code, code, "{run:?}");
     assert_eq!((run.outcome(), &run.report["error"]["kind"]), ("failed", &kind.into()), "{run:?}");
     let message = run.report["error"]["message"].as_str().unwrap();
     for word in words {
@@ -28,7 +29,7 @@ fn refused(stage: &Stage, kind: &str, words: &[&str]) -> Run {
     // For people the same words stand on standard error, once.
     let mut command = stage.command();
     let text = end(start(without_json(&mut command)));
-    assert_eq!(text.code, Some(1));
+    assert_eq!(text.code, code);
     assert_eq!(text.stderr.lines().filter(|line| line.starts_with("tdmq-backup: ")).count(), 1, "{}", text.stderr);
     assert!(text.stderr.contains(words[0]), "{}", text.stderr);
     for secret in ["TDMQ_BACKUP_TOKEN", "AWS_SECRET_ACCESS_KEY"].map(|name| &stage.variables()[name]) {
@@ -56,7 +57,7 @@ fn is_anywhere_in(folder: &Path, text: &str) -> bool {
     }
 }
 
-const UNTOUCHED: Standing = Standing { mark_delete: None, backlog: None, consumers: 0 };
+pub const UNTOUCHED: Standing = Standing { mark_delete: None, backlog: None, consumers: 0 };
 
 #[test]
 fn a_lookup_over_http_gives_the_same_object_as_one_in_the_binary_protocol() {

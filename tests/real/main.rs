@@ -4,6 +4,7 @@
 //! bucket is read by `python/objects.py`, never by our own reader.
 
 mod access;
+mod addresses;
 mod broker;
 mod caps;
 mod cells;
@@ -14,4 +15,5 @@ mod messages;
 mod process;
 mod proxies;
 mod records;
+mod tls;
 mod wire;

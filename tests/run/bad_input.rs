@@ -2,27 +2,12 @@
 
 use serde_json::Value;
 use tdmq_backup::report::{Outcome, Report};
-use tdmq_backup::run::Function;
 use tdmq_backup::testing::broker::{Act, CommandType, Config, ServerError, When};
-use tdmq_backup::{Rule, testing::compose::Composer, testing::compose::Draft};
+use tdmq_backup::testing::compose::{Composer, Draft};
 
 use crate::world::{NOW, SUBSCRIPTION, World};
 
 const MARKER: &str = "marker-token-7f3a";
-
-/// A run with a token, as the environment gives it.
-async fn run_with_token(world: &World, token: &str) -> Report {
-    let mut env: Vec<(String, String)> = world
-        .rule
-        .iter()
-        .map(|(key, value)| (format!("TDMQ_BACKUP_{}", key.to_uppercase()), value.trim_matches('"').to_owned()))
-        .collect();
-    env.push(("TDMQ_BACKUP_TOKEN".into(), token.to_owned()));
-    let rule = Rule::load(None, env).unwrap();
-    assert!(!format!("{rule:?}").contains(token));
-    let function = Function::new(rule, |name| world.env(name), world.clock).unwrap();
-    function.invoke(None, &world.clock, &mut |_| {}).await
-}
 
 fn refused(report: &Report) -> (&'static str, String) {
     assert_eq!(report.outcome, Outcome::Failed, "{report:?}");
@@ -34,7 +19,7 @@ fn refused(report: &Report) -> (&'static str, String) {
 async fn the_right_token_is_let_in_and_stands_nowhere() {
     let mut world = World::with(Config { token: Some(MARKER.into()), ..Config::default() }).await;
     world.send(&[1]);
-    let report = run_with_token(&world, MARKER).await;
+    let report = world.run_with_token(MARKER).await;
     assert_eq!(report.outcome, Outcome::Stored, "{report:?}");
     world.assert_exactly_once();
     assert!(!serde_json::to_string(&report).unwrap().contains(MARKER));
@@ -53,7 +38,7 @@ async fn a_wrong_token_is_refused_with_the_brokers_own_words_and_is_not_shown() 
             world.set("service_url", url);
         }
         world.send(&[1]);
-        let (kind, message) = refused(&run_with_token(&world, MARKER).await);
+        let (kind, message) = refused(&world.run_with_token(MARKER).await);
         assert_eq!(kind, "denied");
         assert!(message.contains("TDMQ_BACKUP_TOKEN") && !message.contains(MARKER), "{message}");
         assert!(http || message.contains("Failed to authenticate"), "{message}");

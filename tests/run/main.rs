@@ -1,9 +1,11 @@
 //! One run against an embedded broker and an embedded bucket: what the product promises, by name.
 
+mod addresses;
 mod again;
 mod attacks;
 mod bad_input;
 mod caps;
+mod certificates;
 mod consumer;
 mod deaths;
 mod heads;
@@ -11,4 +13,5 @@ mod histories;
 mod promises;
 mod recovery;
 mod spread;
+mod tls;
 mod world;

@@ -94,6 +94,22 @@ impl World {
         Function::new(rule, |name| self.env(name), self.clock).unwrap()
     }
 
+    /// A run of the rule as variables, with this token; files that it names are read.
+    pub async fn run_with_token(&self, token: &str) -> Report {
+        self.run_with_token_while(token, |_| {}).await
+    }
+
+    pub async fn run_with_token_while(&self, token: &str, mut meddle: impl FnMut(Progress)) -> Report {
+        let mut env: Vec<(String, String)> = (self.rule.iter())
+            .map(|(key, value)| (format!("TDMQ_BACKUP_{}", key.to_uppercase()), value.trim_matches('"').to_owned()))
+            .collect();
+        env.push(("TDMQ_BACKUP_TOKEN".into(), token.to_owned()));
+        let rule = Rule::load(None, env).unwrap();
+        assert!(!format!("{rule:?}").contains(token));
+        let function = Function::new(rule, |name| self.env(name), self.clock).unwrap();
+        function.invoke(None, &self.clock, &mut meddle).await
+    }
+
     pub fn env(&self, name: &str) -> Option<String> {
         let (id, secret) = self.bucket.key_pair();
         match name {

@@ -91,6 +91,43 @@ fn the_token_comes_from_the_environment_before_the_file() {
 }
 
 #[test]
+fn a_ca_file_is_read_once_beside_the_rule_and_must_hold_certificates() {
+    let authority = rcgen::generate_simple_self_signed(["ca".to_owned()]).unwrap().cert.pem();
+    let folder = tempfile::tempdir().unwrap();
+    let load = |scheme: &str, pem: Option<&str>| {
+        let path = folder.path().join("rule.toml");
+        fs::write(&path, rule(&[&format!(r#"service_url = "{scheme}://h""#), r#"ca_file = "ca.pem""#])).unwrap();
+        let _ = fs::remove_file(folder.path().join("ca.pem"));
+        if let Some(pem) = pem {
+            fs::write(folder.path().join("ca.pem"), pem).unwrap();
+        }
+        Rule::load(Some(&path), [])
+    };
+    for scheme in ["https", "pulsar+ssl"] {
+        let both = load(scheme, Some(&format!("first\n{authority}\n{authority}"))).unwrap();
+        assert_eq!((both.authorities.unwrap().len(), both.warnings.len()), (2, 0));
+    }
+    // One that nothing is done with is odd.
+    assert!(load("pulsar", Some(&authority)).unwrap().warnings[0].starts_with("ca_file: pulsar:// is without TLS"));
+    let broken = authority.replace("MI", "!!");
+    let not_a_certificate = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    let table = [
+        (None, "cannot be read"),
+        (Some(""), "holds no certificate"),
+        (Some("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"), "holds no certificate"),
+        (Some(broken.as_str()), "is not PEM"),
+        (Some(not_a_certificate), "holds a certificate that cannot be read"),
+    ];
+    for (pem, why) in table {
+        let error = load("https", pem).unwrap_err().to_string();
+        assert!(error.contains("ca_file: ") && error.contains("ca.pem") && error.contains(why), "{error}");
+    }
+    // Not read, it vouches for nobody.
+    let unread = Rule::from_toml(&rule(&[r#"service_url = "https://h""#, r#"ca_file = "ca.pem""#])).unwrap();
+    assert!(unread.authorities.unwrap().is_empty());
+}
+
+#[test]
 fn a_token_for_another_role_is_a_warning() {
     let of = |role: &str, token: &str| load(&rule(&[role]), &[("TOKEN", token)]).unwrap().warnings;
     let warnings = of(r#"role = "writer""#, &jwt("reader"));
@@ -114,6 +151,7 @@ fn the_token_is_never_printed() {
     for key in [
         "token",
         "token_file",
+        "ca_file",
         "tokne",
         "name",
         "service_url",

@@ -40,7 +40,7 @@ impl State {
             Some(Act::Redirect { url, authoritative }) => {
                 self.reply_some(from, reply::redirect(command, url, authoritative))
             }
-            Some(Act::ThroughProxy { broker }) => self.reply_some(from, reply::connect(command, broker, true)),
+            Some(Act::ThroughProxy { broker }) => self.reply_some(from, reply::through_proxy(command, broker)),
         };
         self.answering = None;
         next
@@ -70,7 +70,8 @@ impl State {
             Type::Ping => self.reply_some(from, Some(reply::pong())),
             Type::Pong => Next::Read,
             Type::PartitionedMetadata => self.partitions(from, command),
-            Type::Lookup => self.reply_some(from, reply::connect(command, self.url.clone(), false)),
+            Type::Lookup => self.look_up(from, command),
+            Type::AuthResponse => self.authenticate_again(from, command),
             Type::GetTopicsOfNamespace => {
                 let topics = self.topics.keys().cloned().collect();
                 self.reply_some(from, reply::topics(command, topics))
@@ -101,6 +102,27 @@ impl State {
         }
         let version = self.config.protocol_version.min(connect.protocol_version());
         self.reply_some(from, Some(reply::connected(version, self.config.max_message_size)))
+    }
+
+    /// The answer to a challenge: a token that is refused ends the connection.
+    fn authenticate_again(&mut self, from: u64, command: &BaseCommand) -> Next {
+        let data = command.auth_response.as_ref().and_then(|response| response.response.as_ref()?.auth_data.as_deref());
+        if self.config.token.as_deref().is_some_and(|token| data != Some(token.as_bytes())) {
+            self.reply(from, reply::not_authenticated());
+            return Next::Flush;
+        }
+        Next::Read
+    }
+
+    fn look_up(&mut self, from: u64, command: &BaseCommand) -> Next {
+        let listener = command.lookup_topic.as_ref().and_then(|lookup| lookup.advertised_listener_name.as_deref());
+        match self.addresses(listener) {
+            Some([plain, tls]) => self.reply_some(from, reply::connect(command, plain, tls)),
+            None => {
+                let text = format!("the broker do not have {} listener", listener.unwrap_or_default());
+                self.refuse(from, command, ServerError::ServiceNotReady, &text)
+            }
+        }
     }
 
     /// A missing topic is TopicNotFound unless both the broker and the command allow it to be created;

@@ -71,7 +71,7 @@ fn answer(state: &mut State, method: &str, request: &HttpRequest) -> (u16, Strin
     let partitions =
         request.path.strip_prefix("/admin/v2/persistent/").and_then(|rest| rest.strip_suffix("/partitions"));
     match (lookup, partitions) {
-        (Some(topic), _) => lookup_answer(state, &decoded(topic)),
+        (Some(topic), _) => lookup_answer(state, &decoded(topic), request),
         (_, Some(topic)) => partitions_answer(state, &decoded(topic), &request.query),
         _ => failure(404, "HTTP 404 Not Found"),
     }
@@ -81,12 +81,23 @@ fn decoded(topic: &str) -> String {
     topic_name(&percent_decode_str(topic).decode_utf8_lossy())
 }
 
-fn lookup_answer(state: &State, topic: &str) -> (u16, String) {
+fn lookup_answer(state: &State, topic: &str, request: &HttpRequest) -> (u16, String) {
     if !state.topics.contains_key(topic) && !state.config.auto_create_topics {
         return failure(404, "Topic not found.");
     }
-    let (broker, http) = (&state.url, &state.http_url);
-    let body = serde_json::json!({"brokerUrl": broker, "httpUrl": http, "nativeUrl": broker, "brokerUrlSsl": ""});
+    let query = request.query.split('&').find_map(|pair| pair.strip_prefix("listenerName="));
+    let query = query.map(|name| percent_decode_str(name).decode_utf8_lossy().into_owned());
+    let listener = query.or_else(|| request.listener.clone());
+    let Some([plain, tls]) = state.addresses(listener.as_deref()) else {
+        return failure(500, &format!("the broker do not have {} listener", listener.unwrap_or_default()));
+    };
+    let mut body = serde_json::json!({"httpUrl": state.http_url, "brokerUrlSsl": ""});
+    // What the broker does not have, it leaves out.
+    for (name, url) in [("brokerUrl", &plain), ("nativeUrl", &plain), ("brokerUrlTls", &tls)] {
+        if let Some(url) = url {
+            body[name] = url.as_str().into();
+        }
+    }
     (200, body.to_string())
 }
 

@@ -2,8 +2,8 @@
 
 use pulsar::proto::base_command::Type;
 use pulsar::proto::{
-    BaseCommand, CommandAckResponse, CommandConnected, CommandConsumerStatsResponse, CommandError,
-    CommandGetLastMessageIdResponse, CommandGetTopicsOfNamespaceResponse, CommandLookupTopicResponse,
+    AuthData, BaseCommand, CommandAckResponse, CommandAuthChallenge, CommandConnected, CommandConsumerStatsResponse,
+    CommandError, CommandGetLastMessageIdResponse, CommandGetTopicsOfNamespaceResponse, CommandLookupTopicResponse,
     CommandPartitionedTopicMetadataResponse, CommandPing, CommandPong, CommandSuccess, ServerError,
     command_lookup_topic_response::LookupType, command_partitioned_topic_metadata_response::LookupType as Metadata,
 };
@@ -133,23 +133,46 @@ pub(super) fn pong() -> BaseCommand {
     BaseCommand { pong: Some(CommandPong {}), ..of(Type::Pong) }
 }
 
-pub(super) fn connect(command: &BaseCommand, url: String, proxied: bool) -> Option<BaseCommand> {
-    lookup(command, LookupType::Connect, url, true, proxied)
+/// The challenge to an authentication that has expired.
+pub(super) fn challenge() -> BaseCommand {
+    let challenge = AuthData { auth_method_name: Some("token".into()), auth_data: Some(b"PulsarAuthRefresh".to_vec()) };
+    let challenge = CommandAuthChallenge {
+        server_version: Some("Pulsar Server embedded".into()),
+        challenge: Some(challenge),
+        protocol_version: None,
+    };
+    BaseCommand { auth_challenge: Some(challenge), ..of(Type::AuthChallenge) }
+}
+
+pub(super) fn not_authenticated() -> BaseCommand {
+    let (error, message) = (ServerError::AuthenticationError as i32, "Failed to authenticate".into());
+    BaseCommand { error: Some(CommandError { request_id: u64::MAX, error, message }), ..of(Type::Error) }
+}
+
+pub(super) fn connect(command: &BaseCommand, plain: Option<String>, tls: Option<String>) -> Option<BaseCommand> {
+    lookup(command, LookupType::Connect, [plain, tls], true, false)
+}
+
+/// A proxy says the same for both: how it reaches the broker is not the client's affair.
+pub(super) fn through_proxy(command: &BaseCommand, broker: String) -> Option<BaseCommand> {
+    lookup(command, LookupType::Connect, [Some(broker.clone()), Some(broker)], true, true)
 }
 
 pub(super) fn redirect(command: &BaseCommand, url: String, authoritative: bool) -> Option<BaseCommand> {
-    lookup(command, LookupType::Redirect, url, authoritative, false)
+    let urls = if url.starts_with("pulsar+ssl:") { [None, Some(url)] } else { [Some(url), None] };
+    lookup(command, LookupType::Redirect, urls, authoritative, false)
 }
 
 fn lookup(
     command: &BaseCommand,
     response: LookupType,
-    url: String,
+    [plain, tls]: [Option<String>; 2],
     authoritative: bool,
     proxied: bool,
 ) -> Option<BaseCommand> {
     let answer = CommandLookupTopicResponse {
-        broker_service_url: Some(url),
+        broker_service_url: plain,
+        broker_service_url_tls: tls,
         response: Some(response as i32),
         request_id: request_id(command)?,
         authoritative: Some(authoritative),

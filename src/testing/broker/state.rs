@@ -28,6 +28,8 @@ pub(super) struct State {
     pub config: Config,
     pub url: String,
     pub http_url: String,
+    /// What lookups answer instead of `url`: by listener, and whether for TLS.
+    pub advertised: BTreeMap<(Option<String>, bool), String>,
     pub topics: BTreeMap<String, TopicState>,
     /// Partitioned topics by name; their partitions are topics of their own, or missing.
     pub partitions: BTreeMap<String, u32>,
@@ -77,6 +79,7 @@ impl State {
             config,
             url: String::new(),
             http_url: String::new(),
+            advertised: BTreeMap::new(),
             topics: BTreeMap::new(),
             partitions: BTreeMap::new(),
             peers: BTreeMap::new(),
@@ -121,6 +124,16 @@ impl State {
         let Some(left) = self.cut else { return bytes };
         self.cut = left.checked_sub(bytes);
         bytes.min(left)
+    }
+
+    /// The broker's addresses without and with TLS, as this listener has them; `None`: there is no such listener.
+    pub fn addresses(&self, listener: Option<&str>) -> Option<[Option<String>; 2]> {
+        let of = |tls| self.advertised.get(&(listener.map(str::to_owned), tls)).cloned();
+        let (plain, tls) = (of(false), of(true));
+        match listener {
+            None => Some([plain.or_else(|| Some(self.url.clone())), tls]),
+            Some(_) => (plain.is_some() || tls.is_some()).then_some([plain, tls]),
+        }
     }
 
     pub fn take_ledger(&mut self) -> i64 {

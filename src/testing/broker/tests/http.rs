@@ -24,6 +24,7 @@ const LOOKUP: &str = "/lookup/v2/topic/persistent/public/default/orders-partitio
 async fn partitions_and_lookup_are_answered_to_the_right_token_only() {
     let broker = Broker::start(Config { token: Some("secret".into()), ..Config::default() }).await;
     broker.partitioned("orders", 3);
+    broker.advertise(Some("vpc"), &broker.url());
     assert_eq!(get(&broker, PARTITIONS, None).await.0, 401);
     assert_eq!(get(&broker, LOOKUP, Some("guess")).await.0, 401);
     assert_eq!(get(&broker, PARTITIONS, Some("secret")).await, (200, serde_json::json!({"partitions": 3})));
@@ -44,6 +45,13 @@ async fn asking_for_a_missing_topic_does_not_make_it() {
     let strict = Broker::start(Config { auto_create_topics: false, ..Config::default() }).await;
     assert_eq!(get(&strict, &asked, None).await.0, 404);
     assert_eq!(get(&strict, LOOKUP, None).await.0, 404);
+}
+
+#[tokio::test]
+async fn a_listener_that_there_is_not_fails_the_lookup() {
+    let broker = Broker::start(Config::default()).await;
+    broker.topic("orders-partition-1");
+    assert_eq!(get(&broker, LOOKUP, None).await.0, 500);
 }
 
 #[tokio::test]
