@@ -46,6 +46,8 @@ struct Record {
     /// A record without a batch index is its whole entry, also where that could not be decoded then and
     /// can be now.
     whole: bool,
+    /// A message put together from its chunks: all of them are in this record.
+    assembled: bool,
 }
 
 impl<'a, S: Store> Catalogue<'a, S> {
@@ -152,6 +154,20 @@ impl<'a, S: Store> Catalogue<'a, S> {
         Ok((held >= count).then_some(Holds(())))
     }
 
+    /// Whether an object holds the whole message that this chunk is the last one of.
+    ///
+    /// Errors: as of [`Catalogue::holds`].
+    pub async fn holds_message_of(&mut self, last: &Entry) -> Result<Option<Holds>> {
+        let Some(holds) = self.holds(last).await? else { return Ok(None) };
+        let keys = self.spans.iter().filter(|(span, _)| span.covers(last.position)).map(|(_, key)| key.clone());
+        for key in keys.collect::<Vec<_>>() {
+            if self.records(&key).await?.get(&last.position).is_some_and(|record| record.assembled) {
+                return Ok(Some(holds));
+            }
+        }
+        Ok(None)
+    }
+
     /// The records of one object, read through once.
     async fn records(&mut self, key: &str) -> Result<&Records> {
         if let Some(at) = self.open.iter().position(|(open, _)| open == key) {
@@ -224,6 +240,7 @@ impl Lines {
             sequence_id: stamp.sequence_id,
             count: 0,
             whole: stamp.id.batch_index.is_none(),
+            assembled: stamp.first_chunk_id.is_some(),
         });
         record.count += 1;
         Ok(())

@@ -20,6 +20,7 @@ mod lookup;
 mod permits;
 
 pub use consumer::{Consumer, Initial, Subscription};
+pub(crate) use entry::{MOST_DECODED_BYTES, decompress};
 pub use lookup::Cluster;
 
 use crate::error::Result;

@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use crate::batch::{Batch, Full};
+use crate::catalogue::Holds;
+use crate::chunks::Offered;
 use crate::encode::spool::is_full;
 use crate::encode::{Compression, LAYOUT};
 use crate::error::{Error, Kind, Result};
 use crate::head::Next as Announced;
 use crate::message::{Entry, Position};
-use crate::object::Stored;
+use crate::object::Kept;
 use crate::report::{Missing, Stop};
-use crate::source::{Next, Receipt, Source};
+use crate::source::{Next, Source};
 use crate::store::Store;
 
 use super::{Drain, Progress};
@@ -32,6 +34,7 @@ pub(super) enum Filled {
 impl<S: Source, T: Store> Drain<'_, S, T> {
     pub(super) async fn fill(&mut self) -> Result<Filled> {
         let mut batch: Option<Batch> = None;
+        let mut given_up = None;
         loop {
             let spooled = batch.as_ref().map_or(0, Batch::written_at_most);
             let (stop_at, late) = self.stop_reading_at(spooled);
@@ -42,6 +45,13 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
             }
             if let Some(full) = batch.as_ref().and_then(Batch::is_full) {
                 return Ok(Filled::Done(batch, stop_of(full)));
+            }
+            if self.chunks.has_given_up() || given_up.is_some() {
+                match self.take_given_up(&mut batch, &mut given_up).await? {
+                    Taken::On => continue,
+                    Taken::Stop(stop) => return Ok(Filled::Done(batch, stop)),
+                    Taken::Replan => return Ok(Filled::Replan),
+                }
             }
             let entry = match self.source.next(stop_at.min(now + SILENCE)).await? {
                 Next::Entry(entry) => entry,
@@ -64,7 +74,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         }
     }
 
-    /// Takes, skips or gives back one entry.
+    /// Takes, skips, keeps waiting or gives back one entry.
     async fn take(&mut self, entry: Entry, batch: &mut Option<Batch>) -> Result<Taken> {
         let at = entry.position;
         self.delivered = true;
@@ -75,63 +85,130 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
             self.source.unread(entry);
             return Ok(Taken::Stop(Stop::Drained));
         }
-        let horizon = self.standing.as_ref().and_then(|standing| standing.horizon);
-        let doubtful = horizon.is_some_and(|horizon| at <= horizon);
-        if doubtful && !self.catalogue.is_open_at(at) {
-            // The next object is about to be read: what was proved by those before it is worth keeping.
-            self.acknowledge_held().await?;
+        let offered = match self.chunks.offer(&entry) {
+            Ok(offered) => offered,
+            Err(error) => self.no_room_to_wait(error, batch.is_some())?,
+        };
+        match offered {
+            Offered::Single => {
+                let proof = self.look_up(&entry).await?;
+                let placed = self.place(&entry, proof, batch).await?;
+                Ok(self.settle(placed, entry))
+            }
+            Offered::Waits => {
+                self.note_gap(&entry);
+                Ok(self.on_unless_end(&entry))
+            }
+            Offered::Last => self.take_last(entry, batch).await,
+            Offered::GaveUp => {
+                self.source.unread(entry);
+                Ok(Taken::On)
+            }
+            Offered::NoRoom => Ok(self.settle(Placed::Refused(Stop::DiskFull), entry)),
         }
-        if doubtful && let Some(proof) = self.source.attend(self.catalogue.holds(&entry)).await? {
+    }
+
+    /// The proof that an object holds the entry already.
+    pub(super) async fn look_up(&mut self, entry: &Entry) -> Result<Option<Holds>> {
+        if !self.is_doubtful(entry.position) {
+            return Ok(None);
+        }
+        self.before_looking_up(entry.position).await?;
+        self.source.attend(self.catalogue.holds(entry)).await
+    }
+
+    /// Where the next object is about to be read, what was proved by those before it is worth keeping.
+    pub(super) async fn before_looking_up(&mut self, at: Position) -> Result<()> {
+        match self.catalogue.is_open_at(at) {
+            true => Ok(()),
+            false => self.acknowledge_skipped().await,
+        }
+    }
+
+    /// Whether an object may hold the entry already.
+    pub(super) fn is_doubtful(&self, at: Position) -> bool {
+        self.horizon().is_some_and(|horizon| at <= horizon)
+    }
+
+    fn horizon(&self) -> Option<Position> {
+        self.standing.as_ref().and_then(|standing| standing.horizon)
+    }
+
+    /// Puts an entry into the batch, or skips it where there is proof that an object holds it.
+    pub(super) async fn place(
+        &mut self,
+        entry: &Entry,
+        proof: Option<Holds>,
+        batch: &mut Option<Batch>,
+    ) -> Result<Placed> {
+        let at = entry.position;
+        if let Some(proof) = proof {
             if self.pinned().is_some_and(|next| next.span.covers(at)) {
                 self.suspect = true;
                 return self.replan("an object holds an entry of it already: the head is an old one").await;
             }
             if batch.is_some() {
-                self.source.unread(entry);
-                return Ok(Taken::Stop(Stop::StoredBefore));
+                return Ok(Placed::Refused(Stop::StoredBefore));
             }
-            self.note_gap(&entry);
-            self.held = Some(Stored::already(at, proof));
+            self.note_gap(entry);
+            self.kept = Some(Kept::already(at, proof).and(self.kept.take()));
+            self.owes = true;
             // After a new start the same entries come again.
             self.report.skipped_entries += u64::from(self.skipped < Some(at));
             self.skipped = self.skipped.max(Some(at));
-            return Ok(self.on_unless_end(&entry));
+            return Ok(Placed::Done);
         }
-        if let Some(why) = self.pinned().and_then(|next| misfit(next, &entry, batch.as_ref())) {
+        if let Some(why) = self.pinned().and_then(|next| misfit(next, entry, batch.as_ref())) {
             return self.replan(why).await;
         }
         // What fills a hole between objects gets an object of its own: spans of ours overlap only where
         // they must.
-        if !doubtful && batch.as_ref().and_then(Batch::span).is_some_and(|span| Some(span.first.position) <= horizon) {
-            self.source.unread(entry);
-            return Ok(Taken::Stop(Stop::StoredBefore));
+        let horizon = self.horizon();
+        let in_hole = batch.as_ref().and_then(Batch::span).is_some_and(|span| Some(span.first.position) <= horizon);
+        if in_hole && !self.is_doubtful(at) {
+            return Ok(Placed::Refused(Stop::StoredBefore));
         }
-        self.acknowledge_held().await?;
+        self.acknowledge_skipped().await?;
         self.put(entry, batch).await
     }
 
-    fn pinned(&self) -> Option<&Announced> {
+    /// What follows for reading: an entry that was refused is given back.
+    pub(super) fn settle(&mut self, placed: Placed, entry: Entry) -> Taken {
+        match placed {
+            Placed::Replan => Taken::Replan,
+            Placed::Refused(stop) => {
+                self.source.unread(entry);
+                Taken::Stop(stop)
+            }
+            Placed::Done => match self.on_unless_end(&entry) {
+                Taken::On if self.ends_pinned(entry.position) => Taken::Stop(Stop::Pinned),
+                taken => taken,
+            },
+        }
+    }
+
+    pub(super) fn pinned(&self) -> Option<&Announced> {
         self.standing.as_ref().and_then(|standing| standing.pinned.as_ref())
     }
 
-    async fn put(&mut self, entry: Entry, batch: &mut Option<Batch>) -> Result<Taken> {
+    pub(super) fn ends_pinned(&self, at: Position) -> bool {
+        self.pinned().is_some_and(|next| next.span.last.position == at)
+    }
+
+    async fn put(&mut self, entry: &Entry, batch: &mut Option<Batch>) -> Result<Placed> {
         let pinned = self.pinned();
-        let pinned_last = pinned.map(|next| next.span.last.position);
+        let is_pinned = pinned.is_some();
         let into = batch.get_or_insert_with(|| match pinned {
             Some(next) => Batch::new(None, compression_named(&next.compression).unwrap_or(self.job.compression)),
             None => Batch::new(Some(self.job.caps), self.job.compression),
         });
-        match into.offer(&entry) {
+        match into.offer(entry) {
             Ok(Ok(())) => {}
-            Ok(Err(full)) => {
-                self.source.unread(entry);
-                return Ok(Taken::Stop(stop_of(full)));
+            Ok(Err(full)) => return Ok(Placed::Refused(stop_of(full))),
+            Err(error) if is_full(&error) && into.span().is_some() && !is_pinned => {
+                return Ok(Placed::Refused(Stop::DiskFull));
             }
-            Err(error) if is_full(&error) && into.span().is_some() && pinned_last.is_none() => {
-                self.source.unread(entry);
-                return Ok(Taken::Stop(Stop::DiskFull));
-            }
-            Err(error) if is_full(&error) && pinned_last.is_some() => {
+            Err(error) if is_full(&error) && is_pinned => {
                 return self.replan("there is no room for it in temporary files").await;
             }
             Err(error) => {
@@ -139,7 +216,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
                 return Err(Error::new(Kind::Unavailable, text).because(error));
             }
         }
-        self.note_gap(&entry);
+        self.note_gap(entry);
         let contents = into.contents();
         let same_ledger = entry.position.ledger == self.end.ledger;
         (self.watch)(Progress {
@@ -148,21 +225,18 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
             storing: None,
             entries_left: same_ledger.then(|| self.end.entry.saturating_sub(entry.position.entry).max(0) as u64),
         });
-        match self.on_unless_end(&entry) {
-            Taken::On if pinned_last == Some(entry.position) => Ok(Taken::Stop(Stop::Pinned)),
-            taken => Ok(taken),
-        }
+        Ok(Placed::Done)
     }
 
-    fn on_unless_end(&self, entry: &Entry) -> Taken {
+    pub(super) fn on_unless_end(&self, entry: &Entry) -> Taken {
         if entry.position >= self.end { Taken::Stop(Stop::Drained) } else { Taken::On }
     }
 
-    async fn replan(&mut self, why: &str) -> Result<Taken> {
+    pub(super) async fn replan(&mut self, why: &str) -> Result<Placed> {
         if let Some(next) = self.standing.take().and_then(|standing| standing.pinned) {
             self.give_up_pinned(&next, why).await?;
         }
-        Ok(Taken::Replan)
+        Ok(Placed::Replan)
     }
 
     /// Notes ids that the broker left out before this entry. Where a ledger ended is not known, so only
@@ -181,17 +255,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
             }
         }
         self.previous = self.previous.max(Some(at));
-    }
-
-    /// Acknowledges what was skipped because it is stored, if anything waits for that.
-    pub(super) async fn acknowledge_held(&mut self) -> Result<()> {
-        let Some(held) = self.held.take() else { return Ok(()) };
-        if self.source.acknowledge(held).await? == Receipt::Unconfirmed {
-            self.report.warnings.push(
-                "the broker did not confirm the acknowledgement of entries stored before; they may come again".into(),
-            );
-        }
-        Ok(())
+        self.chunks.passed(at);
     }
 
     /// While nobody held the subscription, an administrator may have moved the cursor back: what is then
@@ -215,9 +279,18 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
     }
 }
 
-enum Taken {
+pub(super) enum Taken {
     On,
     Stop(Stop),
+    Replan,
+}
+
+/// What became of an entry.
+pub(super) enum Placed {
+    /// It is in the batch, or was skipped.
+    Done,
+    /// The object ends before it.
+    Refused(Stop),
     Replan,
 }
 

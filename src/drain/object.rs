@@ -7,11 +7,12 @@ use crate::error::{Error, Kind, Result};
 use crate::head::{Head, Next};
 use crate::object::Object;
 use crate::report::{Stop, StoredObject};
-use crate::source::{Receipt, Source};
+use crate::source::Source;
 use crate::span::{self, Link, Span};
 use crate::store::Store;
 
 use super::fill::Filled;
+use super::parts::Acknowledged;
 use super::{Drain, Progress, elapsed};
 
 /// How often one object may be planned anew before something must be wrong.
@@ -34,7 +35,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
             let (batch, stop) = match filled {
                 Filled::Done(Some(batch), stop) => (batch, stop),
                 Filled::Done(None, stop) => {
-                    self.acknowledge_held().await?;
+                    self.acknowledge_skipped().await?;
                     return Ok(stop);
                 }
                 Filled::Replan => {
@@ -144,14 +145,16 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
             entries_left: None,
             storing: Some(bytes),
         });
-        let stored = self.source.attend(object.store(self.store)).await?;
+        let kept = self.source.attend(object.store(self.store)).await?;
         self.report.phases.store_ms += elapsed(self.clock, storing);
         // From here on the announced object is the newest one known to be stored; the next announcement says so.
         let link: Link = next.link(self.head().done.as_ref());
         self.head.fold(Some(link), None);
 
         let acknowledging = self.clock.now();
-        let receipt = self.source.acknowledge(stored).await;
+        self.chunks.placed_is_stored();
+        self.kept = Some(kept.and(self.kept.take()));
+        let outcome = self.acknowledge_kept().await;
         self.report.phases.acknowledge_ms += elapsed(self.clock, acknowledging);
         self.read.add(&contents);
         self.report.stored(StoredObject {
@@ -162,14 +165,11 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
             first_id: next.span.first,
             last_id: next.span.last,
             undecodable: contents.undecodable,
-            acknowledged: matches!(receipt, Ok(Receipt::Confirmed)),
+            acknowledged: matches!(outcome, Ok(Acknowledged::Through(at)) if at >= next.span.last.position),
         });
-        match receipt? {
-            Receipt::Confirmed => {
-                self.mark_delete = self.mark_delete.max(Some(next.span.last.position));
-                Ok(stop)
-            }
-            Receipt::Unconfirmed => Ok(Stop::Unconfirmed),
+        match outcome? {
+            Acknowledged::Through(_) | Acknowledged::Nothing => Ok(stop),
+            Acknowledged::Unconfirmed => Ok(Stop::Unconfirmed),
         }
     }
 
@@ -179,7 +179,8 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         self.previous = None;
         self.delivered = false;
         // It comes again, and is proved again: somebody may have moved the cursor before it meanwhile.
-        self.held = None;
+        (self.kept, self.owes) = (None, false);
+        self.chunks.clear();
         self.source.rewind().await?;
         self.nobody_else_ran().await
     }

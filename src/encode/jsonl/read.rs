@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::line::{self, Base64, Line};
 use crate::error::{Error, Kind, Result};
-use crate::message::{Body, Key, Message, MessageId};
+use crate::message::{Body, Chunks, Key, Message, MessageId};
 
 /// One line, decoded: [`Record::message`] is the message that [`super::write`] was given.
 #[derive(Debug)]
@@ -32,6 +32,10 @@ pub fn read(line: &[u8]) -> Result<Record<'_>> {
     }
     if line.txnid_most_bits.is_some() != line.txnid_least_bits.is_some() {
         return Err(not_a_record("it has half a transaction id"));
+    }
+    let chunks = [line.first_chunk_id.is_some(), line.uuid.is_some(), line.num_chunks_from_msg.is_some()];
+    if chunks.contains(&true) && chunks.contains(&false) {
+        return Err(not_a_record("it says of its chunks only in part"));
     }
     let plain = (line.value.take(), line.text.take(), line.base64.take());
     let content = match (line.null_value, plain, line.undecodable.take(), line.raw_base64.take()) {
@@ -66,6 +70,11 @@ impl Record<'_> {
             deliver_at_time: line.deliver_at_time,
             null_partition_key: line.null_partition_key,
             transaction: line.txnid_most_bits.zip(line.txnid_least_bits),
+            chunks: line.first_chunk_id.zip(line.num_chunks_from_msg).map(|(first, count)| Chunks {
+                first,
+                uuid: line.uuid.as_deref().unwrap_or_default(),
+                count,
+            }),
             body: match &self.content {
                 Content::Null => Body::Null,
                 Content::Payload(payload) => Body::Payload(payload),
@@ -84,6 +93,9 @@ pub struct Fingerprint<'a> {
     #[serde(borrow)]
     pub producer_name: Cow<'a, str>,
     pub sequence_id: u64,
+    /// Only a message put together from its chunks has it.
+    #[serde(default, deserialize_with = "line::some_id")]
+    pub first_chunk_id: Option<MessageId>,
 }
 
 /// Reads only the fingerprint of a line. The payload is passed over, not decoded; members that a later
