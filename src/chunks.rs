@@ -216,6 +216,11 @@ impl Assembler {
         self.passed = self.passed.max(Some(at));
     }
 
+    /// Whether anything came after this entry.
+    pub fn has_passed(&self, at: Position) -> bool {
+        self.passed > Some(at)
+    }
+
     /// The message that ends with the chunk `last`, or why there is none. It stays open.
     pub fn join(&self, last: &Entry) -> io::Result<Result<Entry, String>> {
         let Some(open) = self.find(last).map(|at| &self.open[at]) else { return Ok(Err("it is not open".into())) };

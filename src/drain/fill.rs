@@ -34,7 +34,6 @@ pub(super) enum Filled {
 impl<S: Source, T: Store> Drain<'_, S, T> {
     pub(super) async fn fill(&mut self) -> Result<Filled> {
         let mut batch: Option<Batch> = None;
-        let mut given_up = None;
         loop {
             let spooled = batch.as_ref().map_or(0, Batch::written_at_most);
             let (stop_at, late) = self.stop_reading_at(spooled);
@@ -46,8 +45,8 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
             if let Some(full) = batch.as_ref().and_then(Batch::is_full) {
                 return Ok(Filled::Done(batch, stop_of(full)));
             }
-            if self.chunks.has_given_up() || given_up.is_some() {
-                match self.take_given_up(&mut batch, &mut given_up).await? {
+            if self.chunks.has_given_up() {
+                match self.take_given_up(&mut batch).await? {
                     Taken::On => continue,
                     Taken::Stop(stop) => return Ok(Filled::Done(batch, stop)),
                     Taken::Replan => return Ok(Filled::Replan),

@@ -4,7 +4,7 @@
 use std::io;
 
 use crate::batch::Batch;
-use crate::chunks::Offered;
+use crate::chunks::{GivenUp, Offered};
 use crate::encode::spool::is_full;
 use crate::error::{Error, Kind, Result};
 use crate::message::{Entry, Position};
@@ -64,37 +64,31 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         Ok(false)
     }
 
-    /// Takes the first part of messages that were given up into an object where only such parts are; the last
-    /// of them there is `last`.
-    pub(super) async fn take_given_up(
-        &mut self,
-        batch: &mut Option<Batch>,
-        last: &mut Option<Position>,
-    ) -> Result<Taken> {
-        if batch.is_some() && last.is_none() && self.pinned().is_some() {
-            self.replan("chunks of it do not become a message again").await?;
-            return Ok(Taken::Replan);
-        }
-        let Some(part) = self.chunks.given_up().map_err(no_temporary_file)? else {
-            return Ok(Taken::Stop(Stop::StoredBefore));
+    /// Takes the first part of messages that were given up. Spans of ours overlap only where they must: it
+    /// shares an object only with what came directly before and directly after it.
+    pub(super) async fn take_given_up(&mut self, batch: &mut Option<Batch>) -> Result<Taken> {
+        let Some(GivenUp { entry, before }) = self.chunks.given_up().map_err(no_temporary_file)? else {
+            return Ok(Taken::On);
         };
-        // Spans of ours overlap only where they must: what came in between is stored elsewhere.
-        if batch.is_some() && (last.is_none() || *last != part.before) {
+        let at = entry.position;
+        if batch.as_ref().and_then(Batch::span).is_some_and(|span| Some(span.last.position) != before) {
             return Ok(Taken::Stop(Stop::StoredBefore));
         }
-        let proof = self.look_up(&part.entry).await?;
+        let proof = self.look_up(&entry).await?;
         let is_stored = proof.is_some();
-        match self.place(&part.entry, proof, batch).await? {
+        match self.place(&entry, proof, batch).await? {
+            Placed::Refused(stop) => return Ok(Taken::Stop(stop)),
+            Placed::Replan => return Ok(Taken::Replan),
             Placed::Done if is_stored => self.chunks.given_up_is_stored(),
             Placed::Done => {
                 self.chunks.given_up_is_placed();
-                *last = Some(part.entry.position);
-                if self.ends_pinned(part.entry.position) {
+                if self.ends_pinned(at) {
                     return Ok(Taken::Stop(Stop::Pinned));
                 }
+                if !self.chunks.has_given_up() && self.chunks.has_passed(at) {
+                    return Ok(Taken::Stop(Stop::StoredBefore));
+                }
             }
-            Placed::Refused(stop) => return Ok(Taken::Stop(stop)),
-            Placed::Replan => return Ok(Taken::Replan),
         }
         Ok(Taken::On)
     }

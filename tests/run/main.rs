@@ -4,6 +4,7 @@ mod again;
 mod attacks;
 mod bad_input;
 mod caps;
+mod chunks;
 mod consumer;
 mod deaths;
 mod heads;
