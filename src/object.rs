@@ -122,3 +122,20 @@ pub async fn is_stored(store: &impl Store, key: &str, digest: &str) -> Result<bo
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proof_is_shortened_by_what_waits_and_never_reaches_further() {
+        let at = |entry| Position::new(1, entry);
+        let through = |waiting| Kept { through: at(5) }.short_of(waiting).map(|stored| stored.through());
+        assert_eq!(through(Waiting::Nothing), Some(at(5)));
+        assert_eq!(through(Waiting::Behind(Some(at(3)))), Some(at(3)));
+        assert_eq!(through(Waiting::Behind(Some(at(9)))), Some(at(5)));
+        assert_eq!(through(Waiting::Behind(None)), None);
+        let both = Kept { through: at(2) }.and(Some(Kept { through: at(4) }));
+        assert_eq!(both.short_of(Waiting::Nothing).map(|stored| stored.through()), Some(at(4)));
+    }
+}
