@@ -168,6 +168,20 @@ impl<'a, S: Store> Catalogue<'a, S> {
         Ok(if from >= count { Held::Whole(Holds(())) } else { Held::AllBut(from..begins(from)) })
     }
 
+    /// Whether an object holds the whole message that this chunk is the last one of.
+    ///
+    /// Errors: as of [`Catalogue::holds`].
+    pub async fn holds_message_of(&mut self, last: &Entry) -> Result<Option<Holds>> {
+        let Held::Whole(holds) = self.holds(last).await? else { return Ok(None) };
+        let keys = self.spans.iter().filter(|(span, _)| span.covers(last.position)).map(|(_, key)| key.clone());
+        for key in keys.collect::<Vec<_>>() {
+            if self.records(&key).await?.get(&last.position).is_some_and(|record| record.assembled) {
+                return Ok(Some(holds));
+            }
+        }
+        Ok(None)
+    }
+
     /// The records of one object, read through once.
     async fn records(&mut self, key: &str) -> Result<&Records> {
         if let Some(at) = self.open.iter().position(|(open, _)| open == key) {

@@ -12,8 +12,10 @@
 
 mod fill;
 mod object;
+mod parts;
 mod recover;
 
+use std::env;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -21,12 +23,13 @@ use tokio::time::Instant;
 
 use crate::batch::{Caps, Contents};
 use crate::catalogue::Catalogue;
+use crate::chunks::Assembler;
 use crate::clock::Clock;
 use crate::encode::Compression;
 use crate::error::{Error, Kind, Result};
 use crate::head::{Head, HeadFile, Owner, Start, StartState};
 use crate::message::Position;
-use crate::object::Stored;
+use crate::object::Kept;
 use crate::report::{self, Load, Outcome, Report, Stop};
 use crate::source::{Bounds, Source};
 use crate::store::Store;
@@ -136,7 +139,10 @@ async fn attempt<S: Source>(
         suspect: false,
         skipped: None,
         part: None,
-        held: None,
+        chunks: Assembler::new(&env::temp_dir()),
+        kept: None,
+        owes: false,
+        acknowledged_again: false,
     };
     let outcome = drain.partition().await;
     // Whatever happened, the subscription is let go of, so that the next run does not find it busy.
@@ -173,8 +179,14 @@ struct Drain<'a, S, T> {
     skipped: Option<Position>,
     /// What the object being written takes of an entry that is spread over several.
     part: Option<(Position, Range<u32>)>,
-    /// Entries that were skipped because an object holds them, not yet acknowledged.
-    held: Option<Stored>,
+    /// Parts of messages whose rest is still to come.
+    chunks: Assembler,
+    /// How far the bucket is known to hold everything, but for what waits in `chunks`.
+    kept: Option<Kept>,
+    /// Entries were skipped because an object holds them, and are not yet acknowledged.
+    owes: bool,
+    /// Such entries were acknowledged.
+    acknowledged_again: bool,
 }
 
 impl<S: Source, T: Store> Drain<'_, S, T> {
@@ -272,8 +284,9 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         let drained = stop == Stop::Drained || (stop == Stop::Stalled && self.report.backlog_entries == Some(0));
         if drained {
             self.report.stop = Some(Stop::Drained);
-            self.report.complete_through = Some(asked_at);
+            self.report.complete_through = (self.chunks.entries() == 0).then_some(asked_at);
         }
+        self.report.open_chunks = self.chunks.entries() as u64;
         let load = Load {
             drained,
             backlog: self.report.backlog_entries.unwrap_or(0),
@@ -283,7 +296,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
             now_ms: self.clock.now_ms(),
         };
         self.report.pace = report::pace(&self.read, &load);
-        if self.report.skipped_entries > 0 {
+        if self.acknowledged_again {
             self.report.outcome = Outcome::Stored;
         }
     }

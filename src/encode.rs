@@ -22,7 +22,7 @@ pub mod spool;
 /// record, the rule that chooses between `value`, `text` and `base64`, the member size, the
 /// compression level, and the versions of libdeflate (its output is fixed per version, not across
 /// versions) and of serde_json (its choice of escapes).
-pub const LAYOUT: u32 = 1;
+pub const LAYOUT: u32 = 2;
 
 /// How the bytes of an object are compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,6 +15,7 @@
 
 pub mod batch;
 pub mod catalogue;
+pub mod chunks;
 pub mod clock;
 pub mod drain;
 pub mod encode;

@@ -66,6 +66,9 @@ pub struct Entry {
     pub unreadable: Option<Bytes>,
     /// Compressed, batched or encrypted as `metadata` says.
     pub payload: Bytes,
+    /// Where the first chunk stands, if this is a message put together from its chunks: `position`,
+    /// `metadata` and `broker` are then the last chunk's.
+    pub first_chunk: Option<Position>,
 }
 
 /// One message with everything Pulsar knows of it. Times are ms since the epoch.
@@ -88,6 +91,8 @@ pub struct Message<'a> {
     pub null_partition_key: bool,
     /// Most and least significant bits.
     pub transaction: Option<(u64, u64)>,
+    /// How it was cut, where it was put together from chunks.
+    pub chunks: Option<Chunks<'a>>,
     pub body: Body<'a>,
 }
 
@@ -139,6 +144,15 @@ pub struct Undecodable<'a> {
     pub encryption: Option<Encryption<'a>>,
 }
 
+/// The chunks of a message that was put together; it stands at the last one's id.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Chunks<'a> {
+    pub first: MessageId,
+    pub uuid: &'a str,
+    pub count: i32,
+}
+
+/// One chunk that stands by itself.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Chunk<'a> {
     pub uuid: &'a str,

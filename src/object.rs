@@ -1,17 +1,25 @@
 //! The object on its way into the bucket, and the proof that it is there.
 //!
-//! The messages alone decide name and bytes ([`crate::span`], [`crate::encode`]). [`Stored`] is the only
-//! thing that can be acknowledged, and only this module and the catalogue make one, each from the store's
-//! own answer.
+//! The messages alone decide name and bytes ([`crate::span`], [`crate::encode`]).
+//!
+//! ```text
+//!  Object::store ─┐                 parts that wait
+//!                 ├─▶ Kept ─ short_of ──┴──▶ Stored ─▶ acknowledge
+//!  Holds ─────────┘
+//! ```
+//!
+//! [`Stored`] is the only thing that can be acknowledged. It comes from a [`Kept`], which only this module
+//! makes, from the store's own answer, and never without asking which parts of messages still wait.
 
 use crate::catalogue::Holds;
+use crate::chunks::Waiting;
 use crate::encode::spool::Body;
 use crate::error::{Error, Kind, Result};
 use crate::message::Position;
 use crate::span::{Link, Span};
 use crate::store::{SHA256, Store, Upload};
 
-/// Bytes and metadata, ready to be stored under a final name, and what may be acknowledged when they are.
+/// Bytes and metadata, ready to be stored under a final name, and what is in the bucket when they are.
 pub struct Object {
     pub key: String,
     pub span: Span,
@@ -20,7 +28,7 @@ pub struct Object {
     pub seq: u64,
     pub previous: Option<Link>,
     pub gzip: bool,
-    /// Everything up to here is in this object or in others that are stored.
+    /// Everything up to here is in this object or in others that are stored, but for parts that wait.
     pub owed_through: Position,
 }
 
@@ -43,7 +51,7 @@ impl Object {
     }
 
     /// Stores the object. `Ok` means the store has confirmed these very bytes under this name.
-    pub async fn store(self, store: &impl Store) -> Result<Stored> {
+    pub async fn store(self, store: &impl Store) -> Result<Kept> {
         let metadata = self.metadata();
         let upload = Upload {
             key: &self.key,
@@ -53,7 +61,35 @@ impl Object {
             body: &self.body,
         };
         store.put(&upload).await?;
-        Ok(Stored { through: self.owed_through })
+        Ok(Kept { through: self.owed_through })
+    }
+}
+
+/// The proof that everything up to an entry is in the bucket, but for parts of chunked messages that wait.
+#[derive(Debug)]
+pub struct Kept {
+    through: Position,
+}
+
+impl Kept {
+    /// An entry that comes again and that an object holds already.
+    pub(crate) fn already(entry: Position, _proof: Holds) -> Self {
+        Kept { through: entry }
+    }
+
+    /// Both proofs in one: the one that reaches further.
+    pub(crate) fn and(self, other: Option<Kept>) -> Self {
+        other.into_iter().fold(self, |one, other| if other.through > one.through { other } else { one })
+    }
+
+    /// What of it may be acknowledged: nothing from the first part that waits on. `None` where that is
+    /// nothing at all.
+    pub(crate) fn short_of(&self, waiting: Waiting) -> Option<Stored> {
+        let through = match waiting {
+            Waiting::Nothing => self.through,
+            Waiting::Behind(last) => last?.min(self.through),
+        };
+        Some(Stored { through })
     }
 }
 
@@ -65,11 +101,6 @@ pub struct Stored {
 }
 
 impl Stored {
-    /// An entry that comes again and that an object holds already.
-    pub(crate) fn already(entry: Position, _proof: Holds) -> Self {
-        Stored { through: entry }
-    }
-
     /// The newest entry that may be acknowledged.
     pub fn through(&self) -> Position {
         self.through
@@ -89,5 +120,22 @@ pub async fn is_stored(store: &impl Store, key: &str, digest: &str) -> Result<bo
             );
             Err(Error::new(Kind::Conflict, text))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proof_is_shortened_by_what_waits_and_never_reaches_further() {
+        let at = |entry| Position::new(1, entry);
+        let through = |waiting| Kept { through: at(5) }.short_of(waiting).map(|stored| stored.through());
+        assert_eq!(through(Waiting::Nothing), Some(at(5)));
+        assert_eq!(through(Waiting::Behind(Some(at(3)))), Some(at(3)));
+        assert_eq!(through(Waiting::Behind(Some(at(9)))), Some(at(5)));
+        assert_eq!(through(Waiting::Behind(None)), None);
+        let both = Kept { through: at(2) }.and(Some(Kept { through: at(4) }));
+        assert_eq!(both.short_of(Waiting::Nothing).map(|stored| stored.through()), Some(at(4)));
     }
 }

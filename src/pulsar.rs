@@ -22,6 +22,7 @@ mod permits;
 mod stream;
 
 pub use consumer::{Consumer, Initial, Subscription};
+pub(crate) use entry::{MOST_DECODED_BYTES, decompress};
 pub use lookup::Cluster;
 
 use crate::error::Result;

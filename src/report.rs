@@ -37,7 +37,8 @@ pub enum Stop {
     Deadline,
     /// The broker says there is more and sends nothing.
     Stalled,
-    /// Entries that are stored already came in between; the next object continues behind them.
+    /// Entries that are stored already came in between, or chunks that get an object of their own; the next
+    /// object continues behind them.
     StoredBefore,
     /// The span that a run announced before it died is complete.
     Pinned,
@@ -61,7 +62,7 @@ pub struct StoredObject {
     pub first_id: Edge,
     pub last_id: Edge,
     pub undecodable: u64,
-    /// Whether the broker confirmed the acknowledgement.
+    /// Whether the broker confirmed the acknowledgement of all of it.
     pub acknowledged: bool,
 }
 
@@ -115,13 +116,18 @@ pub struct Report {
     pub objects: Vec<StoredObject>,
     pub messages: u64,
     pub bytes: u64,
-    /// Entries that came again and that an object held already: acknowledged, not written.
+    /// Entries that came again and that an object held already: not written. Acknowledged, but for those behind
+    /// `open_chunks`.
     pub skipped_entries: u64,
+    /// Entries held back: chunks of messages whose last chunk did not come yet. They come again, and so does
+    /// everything behind the first of them, stored or not.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub open_chunks: u64,
     /// Entries left, as the broker counts them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backlog_entries: Option<u64>,
     /// Everything the broker had accepted before this instant, and that the subscription still owed, is in
-    /// the bucket.
+    /// the bucket. Not said while chunks are held back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub complete_through: Option<u64>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -154,6 +160,7 @@ impl Report {
             messages: 0,
             bytes: 0,
             skipped_entries: 0,
+            open_chunks: 0,
             backlog_entries: None,
             complete_through: None,
             missing: Vec::new(),

@@ -23,6 +23,7 @@ fn entry(at: i64, length: usize) -> Entry {
         size: length,
         unreadable: None,
         payload: payload.take(length).collect::<Vec<u8>>().into(),
+        first_chunk: None,
     }
 }
 

@@ -29,6 +29,8 @@ pub(super) struct Record {
     /// A record without a batch index is its whole entry, also where that could not be decoded then and
     /// can be now.
     pub whole: bool,
+    /// A message put together from its chunks: all of them are in this record.
+    pub assembled: bool,
 }
 
 /// The records of the object under `key`.
@@ -108,6 +110,7 @@ impl Lines {
             first: stamp.id.batch_index.unwrap_or(0),
             count: 0,
             whole: stamp.id.batch_index.is_none(),
+            assembled: stamp.first_chunk_id.is_some(),
         });
         record.count += 1;
         Ok(())

@@ -4,15 +4,16 @@ use std::ops::Range;
 use std::time::Duration;
 
 use crate::batch::{Batch, Full, Offer};
-use crate::catalogue::{Held, Holds};
+use crate::catalogue::Held;
+use crate::chunks::Offered;
 use crate::encode::spool::is_full;
 use crate::encode::{Compression, LAYOUT};
 use crate::error::{Error, Kind, Result};
 use crate::head::Next as Announced;
 use crate::message::{Entry, Position};
-use crate::object::Stored;
+use crate::object::Kept;
 use crate::report::{Missing, Stop};
-use crate::source::{Next, Receipt, Source};
+use crate::source::{Next, Source};
 use crate::span::Edge;
 use crate::store::Store;
 
@@ -46,6 +47,13 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
             if let Some(full) = batch.as_ref().and_then(Batch::is_full) {
                 return Ok(Filled::Done(batch, stop_of(full)));
             }
+            if self.chunks.has_given_up() {
+                match self.take_given_up(&mut batch).await? {
+                    Taken::On => continue,
+                    Taken::Stop(stop) => return Ok(Filled::Done(batch, stop)),
+                    Taken::Replan => return Ok(Filled::Replan),
+                }
+            }
             let entry = match self.source.next(stop_at.min(now + SILENCE)).await? {
                 Next::Entry(entry) => entry,
                 Next::Silence if self.delivered => return Ok(Filled::Done(batch, Stop::Stalled)),
@@ -67,7 +75,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         }
     }
 
-    /// Takes, skips or gives back one entry.
+    /// Takes, skips, keeps waiting or gives back one entry.
     async fn take(&mut self, entry: Entry, batch: &mut Option<Batch>) -> Result<Taken> {
         let at = entry.position;
         self.delivered = true;
@@ -78,82 +86,136 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
             self.source.unread(entry);
             return Ok(Taken::Stop(Stop::Drained));
         }
-        let horizon = self.standing.as_ref().and_then(|standing| standing.horizon);
-        let doubtful = horizon.is_some_and(|horizon| at <= horizon);
-        if doubtful && !self.catalogue.is_open_at(at) {
-            // The next object is about to be read: what was proved by those before it is worth keeping.
-            self.acknowledge_held().await?;
-        }
-        let held = match doubtful || self.catalogue.has_part_of(at) {
-            true => self.source.attend(self.catalogue.holds(&entry)).await?,
-            false => Held::Nothing,
+        let offered = match self.chunks.offer(&entry) {
+            Ok(offered) => offered,
+            Err(error) => self.no_room_to_wait(error, batch.is_some())?,
         };
+        match offered {
+            Offered::Single => {
+                let held = self.look_up(&entry).await?;
+                let placed = self.place(&entry, held, batch).await?;
+                Ok(self.settle(placed, entry))
+            }
+            Offered::Waits => {
+                self.note_gap(&entry);
+                Ok(self.on_unless_end(&entry))
+            }
+            Offered::Last => self.take_last(entry, batch).await,
+            Offered::GaveUp => {
+                self.source.unread(entry);
+                Ok(Taken::On)
+            }
+            Offered::NoRoom => Ok(self.settle(Placed::Refused(Stop::DiskFull), entry)),
+        }
+    }
+
+    /// What objects hold of the entry already.
+    pub(super) async fn look_up(&mut self, entry: &Entry) -> Result<Held> {
+        let at = entry.position;
+        if !self.is_doubtful(at) && !self.catalogue.has_part_of(at) {
+            return Ok(Held::Nothing);
+        }
+        self.before_looking_up(at).await?;
+        self.source.attend(self.catalogue.holds(entry)).await
+    }
+
+    /// Where the next object is about to be read, what was proved by those before it is worth keeping.
+    pub(super) async fn before_looking_up(&mut self, at: Position) -> Result<()> {
+        match self.catalogue.is_open_at(at) {
+            true => Ok(()),
+            false => self.acknowledge_skipped().await,
+        }
+    }
+
+    /// Whether an object may hold the entry already.
+    pub(super) fn is_doubtful(&self, at: Position) -> bool {
+        self.horizon().is_some_and(|horizon| at <= horizon)
+    }
+
+    fn horizon(&self) -> Option<Position> {
+        self.standing.as_ref().and_then(|standing| standing.horizon)
+    }
+
+    /// Puts what objects do not hold of an entry into the batch, or skips it where they hold all of it.
+    pub(super) async fn place(&mut self, entry: &Entry, held: Held, batch: &mut Option<Batch>) -> Result<Placed> {
+        let at = entry.position;
         let share = match held {
             Held::Nothing => 0..u32::MAX,
             Held::AllBut(share) => share,
-            Held::Whole(proof) => return self.skip(entry, proof, batch.is_some()).await,
+            Held::Whole(proof) => {
+                if self.pinned().is_some_and(|next| next.span.covers(at)) {
+                    self.suspect = true;
+                    return self.replan("an object holds an entry of it already: the head is an old one").await;
+                }
+                if batch.is_some() {
+                    return Ok(Placed::Refused(Stop::StoredBefore));
+                }
+                self.note_gap(entry);
+                self.kept = Some(Kept::already(at, proof).and(self.kept.take()));
+                self.owes = true;
+                // After a new start the same entries come again.
+                self.report.skipped_entries += u64::from(self.skipped < Some(at));
+                self.skipped = self.skipped.max(Some(at));
+                return Ok(Placed::Done);
+            }
         };
-        if let Some(why) = self.pinned().and_then(|next| misfit(next, &entry, share.start, batch.as_ref())) {
+        if let Some(why) = self.pinned().and_then(|next| misfit(next, entry, share.start, batch.as_ref())) {
             return self.replan(why).await;
         }
         // What fills a hole between objects gets an object of its own: spans of ours overlap only where
         // they must.
-        if !doubtful && batch.as_ref().and_then(Batch::span).is_some_and(|span| Some(span.first.position) <= horizon) {
-            self.source.unread(entry);
-            return Ok(Taken::Stop(Stop::StoredBefore));
+        let horizon = self.horizon();
+        let in_hole = batch.as_ref().and_then(Batch::span).is_some_and(|span| Some(span.first.position) <= horizon);
+        if in_hole && !self.is_doubtful(at) {
+            return Ok(Placed::Refused(Stop::StoredBefore));
         }
-        self.acknowledge_held().await?;
+        self.acknowledge_skipped().await?;
         self.put(entry, share, batch).await
     }
 
-    /// An object holds this very entry.
-    async fn skip(&mut self, entry: Entry, proof: Holds, batch_begun: bool) -> Result<Taken> {
-        let at = entry.position;
-        if self.pinned().is_some_and(|next| next.span.covers(at)) {
-            self.suspect = true;
-            return self.replan("an object holds an entry of it already: the head is an old one").await;
+    /// What follows for reading: an entry that was refused is given back.
+    pub(super) fn settle(&mut self, placed: Placed, entry: Entry) -> Taken {
+        match placed {
+            Placed::Replan => Taken::Replan,
+            Placed::Refused(stop) => {
+                self.source.unread(entry);
+                Taken::Stop(stop)
+            }
+            Placed::Done => match self.on_unless_end(&entry) {
+                Taken::On if self.ends_pinned(entry.position) => Taken::Stop(Stop::Pinned),
+                taken => taken,
+            },
         }
-        if batch_begun {
-            self.source.unread(entry);
-            return Ok(Taken::Stop(Stop::StoredBefore));
-        }
-        self.note_gap(&entry);
-        self.held = Some(Stored::already(at, proof));
-        // After a new start the same entries come again.
-        self.report.skipped_entries += u64::from(self.skipped < Some(at));
-        self.skipped = self.skipped.max(Some(at));
-        Ok(self.on_unless_end(&entry))
     }
 
-    fn pinned(&self) -> Option<&Announced> {
+    pub(super) fn pinned(&self) -> Option<&Announced> {
         self.standing.as_ref().and_then(|standing| standing.pinned.as_ref())
     }
 
-    async fn put(&mut self, entry: Entry, share: Range<u32>, batch: &mut Option<Batch>) -> Result<Taken> {
+    pub(super) fn ends_pinned(&self, at: Position) -> bool {
+        self.pinned().is_some_and(|next| next.span.last.position == at)
+    }
+
+    async fn put(&mut self, entry: &Entry, share: Range<u32>, batch: &mut Option<Batch>) -> Result<Placed> {
         let pinned = self.pinned();
-        let pinned_last = pinned.map(|next| next.span.last.position);
+        let is_pinned = pinned.is_some();
         let share = share.start..pinned.map_or(share.end, |next| end_of_share(&next.span.last, entry.position));
         let into = batch.get_or_insert_with(|| match pinned {
             Some(next) => Batch::new(None, compression_named(&next.compression).unwrap_or(self.job.compression)),
             None => Batch::new(Some(self.job.caps), self.job.compression),
         });
         let from = share.start;
-        match into.offer(&entry, share) {
+        match into.offer(entry, share) {
             Ok(Offer::All) => {}
             Ok(Offer::Before(end)) => {
                 self.part = Some((entry.position, from..end));
-                self.source.unread(entry);
-                return Ok(Taken::Stop(Stop::Spread));
+                return Ok(Placed::Refused(Stop::Spread));
             }
-            Ok(Offer::Nothing(full)) => {
-                self.source.unread(entry);
-                return Ok(Taken::Stop(stop_of(full)));
+            Ok(Offer::Nothing(full)) => return Ok(Placed::Refused(stop_of(full))),
+            Err(error) if is_full(&error) && into.span().is_some() && !is_pinned => {
+                return Ok(Placed::Refused(Stop::DiskFull));
             }
-            Err(error) if is_full(&error) && into.span().is_some() && pinned_last.is_none() => {
-                self.source.unread(entry);
-                return Ok(Taken::Stop(Stop::DiskFull));
-            }
-            Err(error) if is_full(&error) && pinned_last.is_some() => {
+            Err(error) if is_full(&error) && is_pinned => {
                 return self.replan("there is no room for it in temporary files").await;
             }
             Err(error) => {
@@ -161,7 +223,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
                 return Err(Error::new(Kind::Unavailable, text).because(error));
             }
         }
-        self.note_gap(&entry);
+        self.note_gap(entry);
         let contents = into.contents();
         let same_ledger = entry.position.ledger == self.end.ledger;
         (self.watch)(Progress {
@@ -170,21 +232,18 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
             storing: None,
             entries_left: same_ledger.then(|| self.end.entry.saturating_sub(entry.position.entry).max(0) as u64),
         });
-        match self.on_unless_end(&entry) {
-            Taken::On if pinned_last == Some(entry.position) => Ok(Taken::Stop(Stop::Pinned)),
-            taken => Ok(taken),
-        }
+        Ok(Placed::Done)
     }
 
-    fn on_unless_end(&self, entry: &Entry) -> Taken {
+    pub(super) fn on_unless_end(&self, entry: &Entry) -> Taken {
         if entry.position >= self.end { Taken::Stop(Stop::Drained) } else { Taken::On }
     }
 
-    async fn replan(&mut self, why: &str) -> Result<Taken> {
+    pub(super) async fn replan(&mut self, why: &str) -> Result<Placed> {
         if let Some(next) = self.standing.take().and_then(|standing| standing.pinned) {
             self.give_up_pinned(&next, why).await?;
         }
-        Ok(Taken::Replan)
+        Ok(Placed::Replan)
     }
 
     /// Notes ids that the broker left out before this entry. Where a ledger ended is not known, so only
@@ -203,17 +262,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
             }
         }
         self.previous = self.previous.max(Some(at));
-    }
-
-    /// Acknowledges what was skipped because it is stored, if anything waits for that.
-    pub(super) async fn acknowledge_held(&mut self) -> Result<()> {
-        let Some(held) = self.held.take() else { return Ok(()) };
-        if self.source.acknowledge(held).await? == Receipt::Unconfirmed {
-            self.report.warnings.push(
-                "the broker did not confirm the acknowledgement of entries stored before; they may come again".into(),
-            );
-        }
-        Ok(())
+        self.chunks.passed(at);
     }
 
     /// While nobody held the subscription, an administrator may have moved the cursor back: what is then
@@ -237,9 +286,18 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
     }
 }
 
-enum Taken {
+pub(super) enum Taken {
     On,
     Stop(Stop),
+    Replan,
+}
+
+/// What became of an entry.
+pub(super) enum Placed {
+    /// It is in the batch, or was skipped.
+    Done,
+    /// The object ends before it.
+    Refused(Stop),
     Replan,
 }
 

@@ -7,11 +7,12 @@ use crate::error::{Error, Kind, Result};
 use crate::head::{Head, Next};
 use crate::object::Object;
 use crate::report::{Stop, StoredObject};
-use crate::source::{Receipt, Source};
+use crate::source::Source;
 use crate::span::{self, Link, Span};
 use crate::store::Store;
 
 use super::fill::Filled;
+use super::parts::Acknowledged;
 use super::{Drain, Progress, elapsed};
 
 /// How often one object may be planned anew before something must be wrong.
@@ -34,7 +35,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
             let (batch, stop) = match filled {
                 Filled::Done(Some(batch), stop) => (batch, stop),
                 Filled::Done(None, stop) => {
-                    self.acknowledge_held().await?;
+                    self.acknowledge_skipped().await?;
                     return Ok(stop);
                 }
                 Filled::Replan => {
@@ -144,20 +145,24 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
             entries_left: None,
             storing: Some(bytes),
         });
-        let stored = self.source.attend(object.store(self.store)).await?;
+        let kept = self.source.attend(object.store(self.store)).await?;
         self.report.phases.store_ms += elapsed(self.clock, storing);
         // From here on the announced object is the newest one known to be stored; the next announcement says so.
         let link: Link = next.link(self.head().done.as_ref());
         self.head.fold(Some(link), None);
 
         let acknowledging = self.clock.now();
-        let receipt = match self.part.take() {
+        self.chunks.placed_is_stored();
+        let outcome = match self.part.take() {
             // The rest of its last entry is still owed.
             Some((at, share)) => {
                 self.catalogue.note_part(at, share);
-                Ok(None)
+                Ok(Acknowledged::Nothing)
             }
-            None => self.source.acknowledge(stored).await.map(Some),
+            None => {
+                self.kept = Some(kept.and(self.kept.take()));
+                self.acknowledge_kept().await
+            }
         };
         self.report.phases.acknowledge_ms += elapsed(self.clock, acknowledging);
         self.read.add(&contents);
@@ -175,15 +180,11 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
             first_id: next.span.first,
             last_id: next.span.last,
             undecodable: contents.undecodable,
-            acknowledged: matches!(receipt, Ok(Some(Receipt::Confirmed))),
+            acknowledged: matches!(outcome, Ok(Acknowledged::Through(at)) if at >= next.span.last.position),
         });
-        match receipt? {
-            Some(Receipt::Confirmed) => {
-                self.mark_delete = self.mark_delete.max(Some(next.span.last.position));
-                Ok(stop)
-            }
-            Some(Receipt::Unconfirmed) => Ok(Stop::Unconfirmed),
-            None => Ok(stop),
+        match outcome? {
+            Acknowledged::Through(_) | Acknowledged::Nothing => Ok(stop),
+            Acknowledged::Unconfirmed => Ok(Stop::Unconfirmed),
         }
     }
 
@@ -193,8 +194,9 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         self.previous = None;
         self.delivered = false;
         // It comes again, and is proved again: somebody may have moved the cursor before it meanwhile.
-        self.held = None;
         self.part = None;
+        (self.kept, self.owes) = (None, false);
+        self.chunks.clear();
         self.source.rewind().await?;
         self.nobody_else_ran().await
     }

@@ -19,6 +19,7 @@
 //! | \[`replicated_from`\] \[`deliver_at_time`\] | |
 //! | \[`null_partition_key`\] | `true` |
 //! | \[`txnid_most_bits`\] \[`txnid_least_bits`\] | both or none |
+//! | \[`first_chunk_id`\] \[`uuid`\] \[`num_chunks_from_msg`\] | all or none: the message came in chunks; `id` is the last one's |
 //!
 //! Then the payload, always last, as exactly one of:
 //!
@@ -78,6 +79,11 @@ pub fn write(message: &Message<'_>, out: &mut impl Write) -> io::Result<()> {
     line.optional("null_partition_key", message.null_partition_key.then_some(true))?;
     line.optional("txnid_most_bits", message.transaction.map(|(most, _)| most))?;
     line.optional("txnid_least_bits", message.transaction.map(|(_, least)| least))?;
+    if let Some(chunks) = &message.chunks {
+        line.member("first_chunk_id", &format_args!("{}", chunks.first))?;
+        line.member("uuid", chunks.uuid)?;
+        line.member("num_chunks_from_msg", &chunks.count)?;
+    }
     match &message.body {
         Body::Null => line.member("null_value", &true)?,
         Body::Payload(payload) => match str::from_utf8(payload) {

@@ -186,6 +186,7 @@ impl Consumer {
             size,
             unreadable: delivered.unreadable,
             payload: delivered.payload,
+            first_chunk: None,
         });
         Ok(())
     }

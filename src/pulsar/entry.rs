@@ -11,10 +11,10 @@ use bytes::Buf;
 use prost::Message as _;
 use pulsar::proto::{CompressionType, EncryptionKeys, KeyValue, MessageMetadata, SingleMessageMetadata};
 
-use crate::message::{Body, Chunk, Encryption, EncryptionKey, Entry, Key, Message, MessageId, Undecodable};
+use crate::message::{Body, Chunk, Chunks, Encryption, EncryptionKey, Entry, Key, Message, MessageId, Undecodable};
 
 /// A payload that would be larger than this in memory stays as it is on the wire.
-const MOST_DECODED_BYTES: usize = 32 << 20;
+pub(crate) const MOST_DECODED_BYTES: usize = 32 << 20;
 /// A batch of more messages than this stays as it is on the wire: two million empty ones fit into a
 /// kilobyte there, and into hundreds of megabytes decoded. Clients make batches of thousands at most.
 const MOST_MEMBERS: i32 = 100_000;
@@ -63,7 +63,7 @@ impl Entry {
         if !metadata.encryption_keys.is_empty() {
             return Some("encrypted by its producer".into());
         }
-        if let Some(chunk) = chunk(metadata) {
+        if let Some(chunk) = self.chunk() {
             return Some(format!("part {} of {} of a chunked message", chunk.id + 1, chunk.of));
         }
         None
@@ -80,6 +80,7 @@ impl Entry {
             properties: properties(&m.properties),
             sequence_id: m.sequence_id,
             null_partition_key: m.null_partition_key(),
+            chunks: self.chunks(),
             ..self.enveloped(body)
         }
     }
@@ -121,8 +122,27 @@ impl Entry {
             deliver_at_time: m.deliver_at_time,
             null_partition_key: false,
             transaction: m.txnid_most_bits.zip(m.txnid_least_bits),
+            chunks: None,
             body,
         }
+    }
+
+    /// What it says of itself as one chunk of a message.
+    fn chunk(&self) -> Option<Chunk<'_>> {
+        let m = &self.metadata;
+        let of = m.num_chunks_from_msg.filter(|of| *of > 1 && self.first_chunk.is_none())?;
+        Some(Chunk {
+            uuid: m.uuid.as_deref().unwrap_or_default(),
+            id: m.chunk_id.unwrap_or(0),
+            of,
+            total_size: m.total_chunk_msg_size.unwrap_or(0),
+        })
+    }
+
+    fn chunks(&self) -> Option<Chunks<'_>> {
+        let first = MessageId { position: self.first_chunk?, partition: self.partition, batch_index: None };
+        let m = &self.metadata;
+        Some(Chunks { first, uuid: m.uuid.as_deref().unwrap_or_default(), count: m.num_chunks_from_msg.unwrap_or(0) })
     }
 
     fn raw(&self, reason: String) -> Undecodable<'_> {
@@ -139,7 +159,7 @@ impl Entry {
             compression: m.compression.unwrap_or(0),
             uncompressed_size: m.uncompressed_size,
             num_messages_in_batch: m.num_messages_in_batch,
-            chunk: chunk(m),
+            chunk: self.chunk(),
             encryption,
         }
     }
@@ -150,16 +170,6 @@ type Members = Vec<(SingleMessageMetadata, std::ops::Range<usize>)>;
 enum Decoded<'a> {
     One(Cow<'a, [u8]>),
     Batch(Cow<'a, [u8]>, Members),
-}
-
-fn chunk(metadata: &MessageMetadata) -> Option<Chunk<'_>> {
-    let of = metadata.num_chunks_from_msg.filter(|of| *of > 1)?;
-    Some(Chunk {
-        uuid: metadata.uuid.as_deref().unwrap_or_default(),
-        id: metadata.chunk_id.unwrap_or(0),
-        of,
-        total_size: metadata.total_chunk_msg_size.unwrap_or(0),
-    })
 }
 
 fn key(text: Option<&str>, base64: Option<bool>) -> Option<Key<'_>> {
@@ -174,7 +184,8 @@ fn properties(pairs: &[KeyValue]) -> Vec<(&str, &str)> {
     pairs.iter().map(|pair| (pair.key.as_str(), pair.value.as_str())).collect()
 }
 
-fn decompress<'a>(metadata: &MessageMetadata, payload: &'a [u8]) -> Result<Cow<'a, [u8]>, String> {
+/// The payload as the producer handed it over, in a batch all messages together, or why that cannot be had.
+pub(crate) fn decompress<'a>(metadata: &MessageMetadata, payload: &'a [u8]) -> Result<Cow<'a, [u8]>, String> {
     let number = metadata.compression.unwrap_or(0);
     let codec = CompressionType::try_from(number).map_err(|_| format!("compression {number} is not known"))?;
     if codec == CompressionType::None {

@@ -37,7 +37,16 @@ impl Composed {
     /// The entry at its place, as a consumer knows it. `partition` is -1 outside a partitioned topic.
     pub fn entry(self, position: Position, partition: i32) -> Entry {
         let Composed { metadata, payload, broker } = self;
-        Entry { position, partition, size: payload.len(), broker, metadata, unreadable: None, payload }
+        Entry {
+            position,
+            partition,
+            size: payload.len(),
+            broker,
+            metadata,
+            unreadable: None,
+            payload,
+            first_chunk: None,
+        }
     }
 
     /// Ms since the epoch: the broker's time where it added one, else the producer's.

@@ -26,6 +26,9 @@ const ORDER: &[&str] = &[
     "replicated_from",
     "deliver_at_time",
     "null_partition_key",
+    "first_chunk_id",
+    "uuid",
+    "num_chunks_from_msg",
     "null_value",
     "value",
     "text",
@@ -50,6 +53,7 @@ const OF_DUMP: &[(&str, &str)] = &[
     ("replicated_from", "replicated_from"),
     ("deliver_at_time", "deliver_at_time"),
     ("null_partition_key", "null_partition_key"),
+    ("first_chunk_id", "first_chunk_id"),
     ("payload_base64", "payload_base64"),
 ];
 
@@ -89,6 +93,15 @@ fn is_that(record: &Value, sent: &Value, seen: &Value) {
     if !sent["deliver_at_time"].is_null() {
         assert_eq!(record["deliver_at_time"], sent["deliver_at_time"], "{id}");
     }
+    if !sent["first_chunk_id"].is_null() {
+        assert_eq!(record["first_chunk_id"], sent["first_chunk_id"], "{id}");
+    }
+    // Both clients name a message in chunks after its producer and its sequence id.
+    let uuid = format!("{}-{}", record["producer_name"].as_str().unwrap(), record["sequence_id"]);
+    let entries = |name: &str| entry_of(&record[name]).rsplit_once(':').unwrap().1.parse::<i64>().unwrap();
+    let chunks = record["first_chunk_id"].is_string().then(|| (uuid, entries("id") - entries("first_chunk_id") + 1));
+    let said = record["uuid"].as_str().map(|uuid| (uuid.to_owned(), record["num_chunks_from_msg"].as_i64().unwrap()));
+    assert_eq!(said, chunks, "{id}");
     assert_eq!(last_values(&record["properties"]), last_values(&seen["properties"]), "{id}");
     assert_eq!(record["kind"] == "null_value", seen["null"] == true, "{id}");
     has_known_members(record);

@@ -6,6 +6,7 @@ mod attacks;
 mod bad_input;
 mod caps;
 mod certificates;
+mod chunks;
 mod consumer;
 mod deaths;
 mod heads;

@@ -35,6 +35,10 @@ pub struct Line<'a> {
     pub null_partition_key: bool,
     pub txnid_most_bits: Option<u64>,
     pub txnid_least_bits: Option<u64>,
+    #[serde(default, deserialize_with = "some_id")]
+    pub first_chunk_id: Option<MessageId>,
+    pub uuid: Option<String>,
+    pub num_chunks_from_msg: Option<i32>,
     #[serde(default)]
     pub null_value: bool,
     #[serde(borrow, default, deserialize_with = "even_null")]
@@ -61,6 +65,10 @@ pub fn id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<MessageId, D::Er
         Some(MessageId { position, partition, batch_index })
     };
     parse().ok_or_else(|| D::Error::invalid_value(Unexpected::Str(&text), &"ledger:entry:partition[:batch]"))
+}
+
+pub fn some_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<MessageId>, D::Error> {
+    id(deserializer).map(Some)
 }
 
 /// Bytes that the line carries in base64.

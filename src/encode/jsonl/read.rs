@@ -8,7 +8,7 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use super::line::{self, Base64, Line};
 use crate::error::{Error, Kind, Result};
-use crate::message::{Body, Key, Message, MessageId};
+use crate::message::{Body, Chunks, Key, Message, MessageId};
 
 /// One line, decoded: [`Record::message`] is the message that [`super::write`] was given.
 #[derive(Debug)]
@@ -34,6 +34,10 @@ pub fn read(line: &[u8]) -> Result<Record<'_>> {
     }
     if line.txnid_most_bits.is_some() != line.txnid_least_bits.is_some() {
         return Err(not_a_record("it has half a transaction id"));
+    }
+    let chunks = [line.first_chunk_id.is_some(), line.uuid.is_some(), line.num_chunks_from_msg.is_some()];
+    if chunks.contains(&true) && chunks.contains(&false) {
+        return Err(not_a_record("it says of its chunks only in part"));
     }
     let plain = (line.value.take(), line.text.take(), line.base64.take());
     let content = match (line.null_value, plain, line.undecodable.take(), line.raw_base64.take()) {
@@ -68,6 +72,11 @@ impl Record<'_> {
             deliver_at_time: line.deliver_at_time,
             null_partition_key: line.null_partition_key,
             transaction: line.txnid_most_bits.zip(line.txnid_least_bits),
+            chunks: line.first_chunk_id.zip(line.num_chunks_from_msg).map(|(first, count)| Chunks {
+                first,
+                uuid: line.uuid.as_deref().unwrap_or_default(),
+                count,
+            }),
             body: match &self.content {
                 Content::Null => Body::Null,
                 Content::Payload(payload) => Body::Payload(payload),
@@ -77,24 +86,27 @@ impl Record<'_> {
     }
 }
 
-/// What tells one message from another under the same id: the members that no broker changes.
+/// What tells one message from another under the same id, in members that no broker changes; and whether it
+/// was put together from chunks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fingerprint {
     pub id: MessageId,
     pub publish_time: u64,
     pub producer_name: String,
     pub sequence_id: u64,
+    pub first_chunk_id: Option<MessageId>,
 }
 
-/// Reads only the fingerprint of a line, from as much of its beginning as has it: what follows may be
-/// missing, and is not looked at. Members that a later version adds are no hindrance.
+/// Reads only the fingerprint of a line, from as much of its beginning as comes before the payload: that is
+/// not looked at, and may be cut off. Members that a later version adds are no hindrance.
 pub fn fingerprint(line: &[u8]) -> Result<Fingerprint> {
     let mut seen = Seen::default();
     let read = serde_json::Deserializer::from_slice(line).deserialize_map(&mut seen);
-    let Seen { id, publish_time, producer_name, sequence_id, past } = seen;
+    let Seen { id, publish_time, producer_name, sequence_id, first_chunk, to_payload } = seen;
     match (id, publish_time, producer_name, sequence_id) {
-        (Some(Id(id)), Some(publish_time), Some(producer_name), Some(sequence_id)) if past => {
-            Ok(Fingerprint { id, publish_time, producer_name, sequence_id })
+        (Some(Id(id)), Some(publish_time), Some(producer_name), Some(sequence_id)) if to_payload => {
+            let first_chunk_id = first_chunk.map(|Id(id)| id);
+            Ok(Fingerprint { id, publish_time, producer_name, sequence_id, first_chunk_id })
         }
         _ => Err(not_a_record(read.err().map_or_else(|| "it lacks what identifies it".to_owned(), |e| e.to_string()))),
     }
@@ -106,8 +118,9 @@ struct Seen {
     publish_time: Option<u64>,
     producer_name: Option<String>,
     sequence_id: Option<u64>,
-    /// Something stands behind them: a number that is cut off reads as a smaller one.
-    past: bool,
+    first_chunk: Option<Id>,
+    /// All that stands before the payload was read: of a line that is cut off, a number may be, too.
+    to_payload: bool,
 }
 
 #[derive(Deserialize)]
@@ -120,6 +133,9 @@ enum Member {
     PublishTime,
     ProducerName,
     SequenceId,
+    FirstChunkId,
+    #[serde(alias = "null_value", alias = "value", alias = "text", alias = "base64", alias = "undecodable")]
+    Payload,
     #[serde(other)]
     Other,
 }
@@ -132,23 +148,20 @@ impl<'de> Visitor<'de> for &mut Seen {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while self.id.is_none()
-            || self.publish_time.is_none()
-            || self.producer_name.is_none()
-            || self.sequence_id.is_none()
-        {
+        loop {
             match map.next_key()? {
                 Some(Member::Id) => self.id = Some(map.next_value()?),
                 Some(Member::PublishTime) => self.publish_time = Some(map.next_value()?),
                 Some(Member::ProducerName) => self.producer_name = Some(map.next_value()?),
                 Some(Member::SequenceId) => self.sequence_id = Some(map.next_value()?),
+                Some(Member::FirstChunkId) => self.first_chunk = Some(map.next_value()?),
                 Some(Member::Other) => drop(map.next_value::<IgnoredAny>()?),
-                None => break,
+                Some(Member::Payload) | None => {
+                    self.to_payload = true;
+                    return Ok(());
+                }
             }
         }
-        map.next_key::<Member>()?;
-        self.past = true;
-        Ok(())
     }
 }
 

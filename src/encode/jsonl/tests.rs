@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::message::{Chunk, Encryption, EncryptionKey, MessageId, Position, Undecodable};
+use crate::message::{Chunk, Chunks, Encryption, EncryptionKey, MessageId, Position, Undecodable};
 
 /// A message with nothing that may be left out.
 fn bare(body: Body<'_>) -> Message<'_> {
@@ -21,6 +21,7 @@ fn bare(body: Body<'_>) -> Message<'_> {
         deliver_at_time: None,
         null_partition_key: false,
         transaction: None,
+        chunks: None,
         body,
     }
 }
@@ -63,6 +64,11 @@ fn every_field_has_its_place() {
         deliver_at_time: Some(-1),
         null_partition_key: true,
         transaction: Some((1, u64::MAX)),
+        chunks: Some(Chunks {
+            first: MessageId { position: Position::new(12, 30), partition: 5, batch_index: None },
+            uuid: "p-1-7",
+            count: 3,
+        }),
         body: Body::Payload(br#"{"n": 1}"#),
     };
     is_written_as(
@@ -72,7 +78,8 @@ fn every_field_has_its_place() {
             r#""index":99,"key":"order \"7\"\n","ordering_key":"AP8=","properties":{"z":"1","a":"é\t","z":"2","":""},"#,
             r#""producer_name":"cluster-0-1","sequence_id":18446744073709551615,"schema_version":"AAAAAAAAAAM=","#,
             r#""replicated_from":"west","deliver_at_time":-1,"null_partition_key":true,"txnid_most_bits":1,"#,
-            r#""txnid_least_bits":18446744073709551615,"value":{"n": 1}}"#,
+            r#""txnid_least_bits":18446744073709551615,"first_chunk_id":"12:30:5","uuid":"p-1-7","num_chunks_from_msg":3,"#,
+            r#""value":{"n": 1}}"#,
             "\n",
         ),
     );
@@ -195,6 +202,8 @@ fn a_line_that_is_not_a_record_is_corrupt() {
         &format!("{BARE},\"base64\":\"/w\"}}"),
         &format!("{BARE},\"text\":\"\",\"colour\":1}}"),
         &format!("{BARE},\"txnid_most_bits\":1,\"text\":\"\"}}"),
+        &format!("{BARE},\"first_chunk_id\":\"12:30:5\",\"num_chunks_from_msg\":3,\"text\":\"\"}}"),
+        &format!("{BARE},\"uuid\":\"p-1-7\",\"text\":\"\"}}"),
         &format!("{BARE},\"key\":\"a\",\"key_base64\":\"\",\"text\":\"\"}}"),
         &format!("{BARE},\"text\":\"\"}} {{}}"),
         &format!("{},\"text\":\"\"}}", BARE.replace("12:34:-1", "12:34")),
@@ -214,6 +223,7 @@ fn a_fingerprint_is_read_past_any_payload_and_any_later_member() {
             publish_time: 1_700_000_000_123,
             producer_name: "p-1".into(),
             sequence_id: 7,
+            first_chunk_id: None,
         };
         assert_eq!(fingerprint(line.as_bytes()).unwrap(), expected);
     }
@@ -278,6 +288,7 @@ proptest! {
             deliver_at_time,
             null_partition_key: options.3,
             transaction,
+            chunks: transaction.map(|_| Chunks { first: MessageId { position: Position::new(entry, ledger), partition, batch_index }, uuid: &texts[1], count: partition }),
             body: match body {
                 0 => Body::Null,
                 1 => Body::Undecodable(Undecodable {
@@ -300,6 +311,7 @@ proptest! {
         prop_assert_eq!(record.message(), message.clone());
         let fingerprint = fingerprint(line.as_bytes()).unwrap();
         prop_assert_eq!((fingerprint.id, fingerprint.publish_time), (message.id, message.publish_time));
+        prop_assert_eq!(fingerprint.first_chunk_id, message.chunks.map(|chunks| chunks.first));
         prop_assert_eq!((&*fingerprint.producer_name, fingerprint.sequence_id), (message.producer_name, message.sequence_id));
     }
 }
