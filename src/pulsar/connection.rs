@@ -156,9 +156,7 @@ impl Connection {
     pub async fn receive(&mut self) -> Result<Frame> {
         loop {
             self.flush().await?;
-            let taken = frame::take(&mut self.inbox, self.max_message_size)
-                .map_err(|e| Error::new(e.kind(), format!("reading from the broker at {}", self.address)).because(e))?;
-            let wanted = match taken {
+            let wanted = match self.take()? {
                 Ok(mut frame) => match self.keep_house(&frame.command) {
                     true => continue,
                     false => {
@@ -176,6 +174,12 @@ impl Connection {
                 Err(e) => return Err(self.lost().because(e)),
             }
         }
+    }
+
+    /// The next whole frame of what has arrived, or how many bytes it wants to be whole.
+    fn take(&mut self) -> Result<Result<Frame, usize>> {
+        frame::take(&mut self.inbox, self.max_message_size)
+            .map_err(|e| Error::new(e.kind(), format!("reading from the broker at {}", self.address)).because(e))
     }
 
     /// Answers what any client must answer; true when there is nothing more to the frame.

@@ -106,11 +106,12 @@ impl<'r> Cluster<'r> {
     /// Asks one door after the other until one answers, each within a share of the time. An answer that
     /// another door would give too is the answer: a refused token is not shown around.
     async fn ask<T>(&self, question: impl AsyncFn(&Address) -> Result<T>) -> Result<T> {
+        // Boxed: the state of a question is 10 KB, and would be part of its caller's twice.
+        let question = |door| Box::pin(question(door));
         if let [door] = &self.doors[..] {
             return question(door).await;
         }
-        let share = (CONNECT_LIMIT + ANSWER_LIMIT) / u32::try_from(self.doors.len()).unwrap_or(u32::MAX).max(1);
-        let share = share.max(LEAST_SHARE);
+        let share = share(self.doors.len());
         let first = self.answering.load(Relaxed);
         let mut failures = Vec::new();
         for index in (first..first + self.doors.len()).map(|index| index % self.doors.len()) {
@@ -204,6 +205,12 @@ impl<'r> Cluster<'r> {
             _ => Answer::Here { broker, proxied },
         })
     }
+}
+
+/// How long each of several hosts may take: together not longer than one of them alone, where that is enough.
+fn share(hosts: usize) -> Duration {
+    let all = CONNECT_LIMIT + ANSWER_LIMIT;
+    (all / u32::try_from(hosts).unwrap_or(u32::MAX).max(1)).max(LEAST_SHARE)
 }
 
 /// Whether a door that failed so says nothing about the others.
