@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 use tdmq_backup::report::{Outcome, Report, Stop};
+use tdmq_backup::span::Span;
 use tdmq_backup::testing::broker::Config;
 use tdmq_backup::testing::compose::{Composed, Composer, Compression, Draft};
 use tdmq_backup::{Clock, Position};
@@ -40,6 +41,14 @@ fn raw_ids(world: &World) -> Vec<String> {
 
 fn ids(positions: &[Position]) -> Vec<String> {
     positions.iter().map(|at| id(*at)).collect()
+}
+
+/// No object's span reaches over another object.
+#[track_caller]
+fn spans_are_apart(world: &World) {
+    let mut spans: Vec<Span> = world.objects().iter().map(|key| Span::of_key(key).unwrap()).collect();
+    spans.sort();
+    assert!(spans.windows(2).all(|pair| pair[0].last < pair[1].first), "{spans:?}");
 }
 
 /// A message at this time, of a producer that sends nothing else.
@@ -174,6 +183,7 @@ async fn a_message_with_a_gap_is_kept_raw_part_by_part() {
     is_drained(&report);
     assert_eq!(raw_ids(&world), ids(&parts));
     assert_eq!(world.mark_delete(), parts[2]);
+    spans_are_apart(&world);
     world.assert_every_entry_is_stored_once();
     let reason = record(&world, first)["undecodable"]["reason"].clone();
     assert_eq!(reason, "part 1 of 4 of a chunked message");
@@ -392,6 +402,7 @@ async fn dies_at_every_request(max_objects: u32, rewound: usize) {
         world.assert_every_entry_is_stored_once();
         assert_eq!(world.topic.subscription(SUBSCRIPTION).unwrap().backlog, 0, "died at {k}");
         assert_eq!(raw_ids(&world).len(), 2);
+        spans_are_apart(&world);
     }
     panic!("a run makes more requests than that");
 }
