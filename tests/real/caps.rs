@@ -149,3 +149,16 @@ fn two_hundred_megabytes_take_less_than_64_mib_of_memory() {
     summary(&stage).is_all_of(&sent);
     stage.is_at_rest(&sent["last"]);
 }
+
+#[test]
+fn messages_of_12_mib_in_chunks_take_less_than_64_mib_of_memory() {
+    let stage = Stage::new("large-chunked");
+    let sent = bulk(&stage, "python", 3, 12 << 20);
+    let run = stage.invoke();
+    assert_eq!((run.outcome(), &run.report["stop"]), ("stored", &"drained".into()), "{run:?}");
+    let peak = run.report["peak_memory_bytes"].as_u64().unwrap();
+    println!("peak: {} MiB; {}", peak >> 20, run.report["phases"]);
+    assert!(peak <= 64 << 20, "{} MiB", peak >> 20);
+    summary(&stage).is_all_of(&sent);
+    stage.is_at_rest(&sent["last"]);
+}
