@@ -55,7 +55,7 @@ pub(super) fn check(sheet: Sheet) -> Result<Rule, RuleError> {
             );
         }
     }
-    not_yet(&mut read, service_url.as_ref(), start, format, compression);
+    not_yet(&mut read, service_url.as_ref(), format, compression);
 
     let mut warnings = Vec::new();
     if let (Some(region), Some(true)) = (&region, endpoint.as_ref().map(Endpoint::is_cos))
@@ -110,7 +110,6 @@ pub(super) fn check(sheet: Sheet) -> Result<Rule, RuleError> {
 fn not_yet(
     read: &mut Reader,
     service_url: Option<&ServiceUrl>,
-    start: Option<Start>,
     format: Option<Format>,
     compression: Option<Compression>,
 ) {
@@ -122,12 +121,6 @@ fn not_yet(
         if url.hosts.len() > 1 {
             read.problem("service_url", "more than one host is not yet available: name one");
         }
-    }
-    if matches!(start, Some(Start::Timestamp(_) | Start::Id(_))) {
-        read.problem(
-            "start",
-            "a time or a message id is not yet available: use \"continue\", \"earliest\" or \"latest\"",
-        );
     }
     if format.is_some_and(|format| format != Format::Jsonl) {
         read.problem("format", "anything but \"jsonl\" is not yet available: use \"jsonl\"");
