@@ -112,7 +112,7 @@ async fn attempt<S: Source>(
     let started = clock.now();
     // The store comes first: a refused key ends the run before the subscription is touched.
     let catalogue = Catalogue::new(store, &job.folder);
-    let (head, beginning) = start::open(job, store, &catalogue, &place, clock).await?;
+    let (head, beginning) = Box::pin(start::open(job, store, &catalogue, &place, clock)).await?;
     let source = attach(beginning).await?;
     report.phases.connect_ms = elapsed(clock, started);
     let mut drain = Drain {
@@ -177,7 +177,8 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         let asked_at = self.clock.now_ms();
         let bounds = self.source.bounds().await?;
         self.mark_delete = bounds.mark_delete;
-        let bounds = self.settle(bounds, place).await?;
+        // On the heap: it is long, and over before the reading begins.
+        let bounds = Box::pin(self.settle(bounds, place)).await?;
         if bounds.nothing_to_do() {
             self.report.stop = Some(Stop::Drained);
             self.report.backlog_entries = Some(0);

@@ -90,7 +90,7 @@ impl Function {
         let cluster = Cluster::new(&self.rule, broker_by);
         let place = async |start| {
             refuse_partitions(&self.rule.topic, cluster.partitions(&self.rule.topic).await?)?;
-            cluster.place(&self.rule.topic, &self.rule.subscription, start).await
+            Box::pin(cluster.place(&self.rule.topic, &self.rule.subscription, start)).await
         };
         let attach = async |beginning| {
             let initial = match beginning {
@@ -100,7 +100,8 @@ impl Function {
             refuse_partitions(&self.rule.topic, cluster.partitions(&self.rule.topic).await?)?;
             cluster.attach(&self.rule.topic, &self.rule.subscription, initial).await
         };
-        drain::run(&job, &store, place, attach, clock, report, watch).await
+        // On the heap: a run is large, and a platform's stack may be small.
+        Box::pin(drain::run(&job, &store, place, attach, clock, report, watch)).await
     }
 }
 

@@ -194,7 +194,9 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         let subscription = &self.job.owner.subscription;
         let shown = |at: Option<Position>| at.map_or("an unknown position".to_owned(), |at| at.to_string());
         let text = format!(
-            "start: {asked:?} lies behind {}, and subscription {subscription:?} existed already and stands at {}: the messages between are not              stored, and a start passes over none; set start = \"continue\" to store them, or pass over them once with the event              {{\"seek\":{asked:?},\"confirm\":{subscription:?}}}",
+            "start: {asked:?} lies behind {}, and subscription {subscription:?} existed already and stands at {}: the messages between are not \
+             stored, and a start passes over none; set start = \"continue\" to store them, or pass over them once with the event \
+             {{\"seek\":{asked:?},\"confirm\":{subscription:?}}}",
             shown(*resolved),
             shown(bounds.mark_delete)
         );
@@ -229,7 +231,8 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         let mut head = self.head().clone();
         // Who moves the cursor by hand does not want it to be moved by the rule afterwards.
         head.start.state = StartState::Applied;
-        let from = bounds.mark_delete;
+        // Where it waits for an announced object, it is not known yet where it will begin.
+        let from = bounds.mark_delete.filter(|_| head.next.is_none());
         head.seek = Some(Sought { asked, event: event.id.clone(), resolved, from, state: StartState::Pending });
         self.write_head(head).await
     }
@@ -247,7 +250,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
             return Ok(bounds);
         }
         let reached = seek.resolved.is_some() && seek.resolved == bounds.mark_delete;
-        if !reached && seek.from != bounds.mark_delete {
+        if seek.from.is_none() || (!reached && seek.from != bounds.mark_delete) {
             seek.from = bounds.mark_delete;
             self.write_head(Head { seek: Some(seek.clone()), ..self.head().clone() }).await?;
         }

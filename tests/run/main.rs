@@ -10,4 +10,6 @@ mod heads;
 mod histories;
 mod promises;
 mod recovery;
+mod seek_event;
+mod start;
 mod world;
