@@ -128,7 +128,8 @@ impl HeadFile {
     /// The head of a rule that has none, not yet written.
     pub fn new(folder: &str, owner: &Owner, start: Start, done: Option<Link>) -> Self {
         let Owner { topic, subscription, partition } = owner.clone();
-        let head = Head { version: FORM, topic, subscription, partition, start, seek: None, done, next: None, written: 0 };
+        let head =
+            Head { version: FORM, topic, subscription, partition, start, seek: None, done, next: None, written: 0 };
         HeadFile { head, key: head_key(folder), version: None }
     }
 

@@ -87,7 +87,11 @@ impl Consumer {
             broken: None,
             read_anything: false,
         };
-        consumer.subscribe().await?;
+        match consumer.subscription.durable {
+            true => consumer.subscribe().await?,
+            // The broker takes a while to forget the reader before.
+            false => consumer.subscribe_again().await?,
+        }
         Ok(consumer)
     }
 

@@ -222,11 +222,14 @@ async fn a_death_at_any_request_of_a_start_applies_it_once_and_loses_and_repeats
         for exists in [false, true] {
             for k in 1..MOST {
                 let (mut world, ids) = world("\"continue\"").await;
-                world.set("start", match start {
-                    "time" => time(2),
-                    "id" => quoted(ids[2]),
-                    word => quoted(word),
-                });
+                world.set(
+                    "start",
+                    match start {
+                        "time" => time(2),
+                        "id" => quoted(ids[2]),
+                        word => quoted(word),
+                    },
+                );
                 if exists {
                     world.topic.subscribe_at_earliest(SUBSCRIPTION);
                     world.topic.set_mark_delete(SUBSCRIPTION, if start == "latest" { ids[4] } else { ids[2] });

@@ -50,14 +50,7 @@ impl Consumer {
         self.accepted = None;
         self.dropped = false;
         self.permits.restart();
-        let fenced = || {
-            let text = format!(
-                "the subscription did not become free within {} s after it was moved; the next run tries again",
-                FENCED_LIMIT.as_secs()
-            );
-            Error::new(Kind::Unavailable, text)
-        };
-        within(FENCED_LIMIT, deadline, self.subscribe_again(), fenced).await?
+        self.subscribe_again().await
     }
 
     /// Waits for the answer; true if our consumer was closed before it.
@@ -96,13 +89,29 @@ impl Consumer {
             && received.close_consumer.as_ref().is_some_and(|close| close.consumer_id == self.id)
     }
 
-    async fn subscribe_again(&mut self) -> Result<()> {
+    /// Subscribes with a new consumer id, and waits while the subscription is fenced or not free yet.
+    pub(super) async fn subscribe_again(&mut self) -> Result<()> {
+        let deadline = self.connection.deadline();
+        let fenced = || {
+            let text = format!(
+                "the subscription did not become free within {} s; the next run tries again",
+                FENCED_LIMIT.as_secs()
+            );
+            Error::new(Kind::Unavailable, text)
+        };
+        within(FENCED_LIMIT, deadline, self.subscribe_until_free(), fenced).await?
+    }
+
+    async fn subscribe_until_free(&mut self) -> Result<()> {
         let mut pause = FIRST_PAUSE;
         loop {
             self.id += 1;
             let (doing, request_id, ask) = self.subscription_request();
             let Some(error) = self.ask_any(request_id, ask).await?.error else { return Ok(()) };
-            if !matches!(ServerError::try_from(error.error), Ok(ServerError::ServiceNotReady | ServerError::ConsumerBusy)) {
+            if !matches!(
+                ServerError::try_from(error.error),
+                Ok(ServerError::ServiceNotReady | ServerError::ConsumerBusy)
+            ) {
                 return Err(refused(&doing, error.error, &error.message));
             }
             sleep(pause).await;
