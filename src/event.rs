@@ -98,7 +98,7 @@ fn timer(fields: &Map<String, Value>) -> Result<Event, String> {
                 let id = name.filter(|name| !name.is_empty()).or(time.as_deref()).map(|id| format!("timer {id}"));
                 Some(SeekEvent { id, ..seek(&wish)? })
             }
-            _ => return Err("has a message that is no seek; nothing else is yet available there".into()),
+            _ => return Err("has a message that is no seek: anything else there is not yet available".into()),
         },
     };
     Ok(Event { kind: EventKind::Timer, time, seek })

@@ -17,7 +17,7 @@ use crate::head::Owner;
 use crate::pulsar::{Cluster, Initial};
 use crate::report::Report;
 use crate::rule::names::partition_folder;
-use crate::rule::{Compression, Rule, TopicName};
+use crate::rule::{Compression, Rule, Start, TopicName};
 use crate::store::{Keys, Limits, S3, Settings};
 
 /// What a run may take where the platform sets no limit of its own: the window and this much for storing.
@@ -89,7 +89,9 @@ impl Function {
         let job = Job { seek, ..job(&self.rule, deadline) };
         let cluster = Cluster::new(&self.rule, broker_by);
         let place = async |start| {
-            refuse_partitions(&self.rule.topic, cluster.partitions(&self.rule.topic).await?)?;
+            let partitions = cluster.partitions(&self.rule.topic).await?;
+            one_partition_for(start, partitions)?;
+            refuse_partitions(&self.rule.topic, partitions)?;
             Box::pin(cluster.place(&self.rule.topic, &self.rule.subscription, start)).await
         };
         let attach = async |beginning| {
@@ -117,6 +119,19 @@ fn confirmed(seek: Option<&SeekEvent>, subscription: &str) -> Result<()> {
             );
             Err(Error::new(Kind::Invalid, text))
         }
+    }
+}
+
+/// A message id is one partition's: in the others it would silently become another place.
+fn one_partition_for(start: Start, partitions: u32) -> Result<()> {
+    match start {
+        Start::Id(id) if partitions > 1 => {
+            let text = format!(
+                "message {id} is one partition's, and {partitions} are read: name one partition as the topic, or say a time"
+            );
+            Err(Error::new(Kind::Invalid, text))
+        }
+        _ => Ok(()),
     }
 }
 

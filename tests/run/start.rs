@@ -345,3 +345,15 @@ async fn a_broker_that_does_not_say_where_a_subscription_stands_continues_and_go
         assert_eq!((world.topic.subscription(SUBSCRIPTION), world.bucket.keys().len()), (None, 0));
     }
 }
+
+#[tokio::test]
+async fn a_message_id_is_refused_for_more_than_one_partition() {
+    let mut world = World::new().await;
+    let partitions = world.broker.partitioned("parted", 2);
+    world.set("topic", quoted("persistent://public/default/parted"));
+    world.set("start", quoted("17:0"));
+    let report = world.run().await;
+    assert!(refused(&report).contains("is one partition's, and 2 are read"), "{report:?}");
+    assert!(world.bucket.keys().is_empty());
+    assert!(partitions.iter().all(|partition| partition.subscription(SUBSCRIPTION).is_none()));
+}
