@@ -14,5 +14,8 @@ impl From<Failed> for Diagnostic {
 /// Serves invocations until the platform ends the instance.
 pub async fn serve(shell: Shell) -> Result<(), lambda_runtime::Error> {
     let shell = &shell;
-    run(service_fn(async |event: LambdaEvent<Value>| shell.invoke(&event.payload, event.context.deadline).await)).await
+    let invoke = async |event: LambdaEvent<Value>| {
+        shell.invoke(&event.payload, &event.context.request_id, event.context.deadline).await
+    };
+    run(service_fn(invoke)).await
 }

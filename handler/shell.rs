@@ -37,13 +37,18 @@ impl Shell {
     /// not known.
     ///
     /// Everything that a run did stands in the log line, also where the invocation fails.
-    pub async fn invoke(&self, event: &Value, deadline_ms: u64) -> Result<Value, Failed> {
+    ///
+    /// `request` is the platform's name for this event, the same each time that it is delivered.
+    pub async fn invoke(&self, event: &Value, request: &str, deadline_ms: u64) -> Result<Value, Failed> {
         let clock = Clock::system();
         let function = self.0.as_ref().map_err(logged)?;
-        Event::from_value(event).map_err(|error| logged(&error))?;
+        let mut seek = Event::from_value(event).map_err(|error| logged(&error))?.seek;
+        if let Some(seek) = &mut seek {
+            seek.id.get_or_insert_with(|| format!("request {request}"));
+        }
         let left = Duration::from_millis(deadline_ms.saturating_sub(clock.now_ms()));
         let deadline = (!left.is_zero()).then(|| clock.now() + left);
-        let report = function.invoke(deadline, &clock, &mut |_| {}).await;
+        let report = function.obey(seek, deadline, &clock, &mut |_| {}).await;
         reply(&report)
     }
 }

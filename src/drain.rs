@@ -14,6 +14,7 @@ mod fill;
 mod object;
 mod parts;
 mod recover;
+mod start;
 
 use std::env;
 use std::ops::Range;
@@ -26,12 +27,14 @@ use crate::catalogue::Catalogue;
 use crate::chunks::Assembler;
 use crate::clock::Clock;
 use crate::encode::Compression;
-use crate::error::{Error, Kind, Result};
-use crate::head::{Head, HeadFile, Owner, Start, StartState};
+use crate::error::Result;
+use crate::event::SeekEvent;
+use crate::head::{Head, HeadFile, Owner};
 use crate::message::Position;
 use crate::object::Kept;
 use crate::report::{self, Load, Outcome, Report, Stop};
-use crate::source::{Bounds, Source};
+use crate::rule::Start;
+use crate::source::Source;
 use crate::store::Store;
 
 /// Left of the platform's time when the store must have answered.
@@ -49,8 +52,10 @@ pub struct Job {
     pub owner: Owner,
     /// Where the partition's objects and its head are; ends with `/`.
     pub folder: String,
-    /// What the rule says of a new rule's start.
-    pub start: String,
+    /// Where a new rule begins.
+    pub start: Start,
+    /// Where an event asks the cursor to be moved.
+    pub seek: Option<SeekEvent>,
     pub caps: Caps,
     pub max_objects: u32,
     pub interval: Duration,
@@ -62,10 +67,10 @@ pub struct Job {
 /// Where a subscription that does not exist begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Beginning {
-    /// As the rule says: it has not begun yet.
-    AsAsked,
-    /// At the earliest entry: the rule began before, and the broker forgot the subscription.
+    /// Also where the rule began before, and the broker forgot the subscription.
     Earliest,
+    /// For a start that was resolved just before: a subscription that stands before it existed already.
+    Latest,
 }
 
 /// How far a run is, for whoever watches.
@@ -81,17 +86,18 @@ pub struct Progress {
 }
 
 /// Runs one partition to its end. Never fails: what goes wrong stands in the report, beside what was
-/// stored before.
+/// stored before. `place` finds the mark-delete position of a start, without touching the subscription.
 pub async fn run<S: Source>(
     job: &Job,
     store: &impl Store,
+    place: impl AsyncFn(Start) -> Result<Position>,
     attach: impl AsyncFnOnce(Beginning) -> Result<S>,
     clock: &Clock,
     mut report: Report,
     watch: &mut dyn FnMut(Progress),
 ) -> Report {
     let started = clock.now();
-    if let Err(error) = attempt(job, store, attach, clock, &mut report, watch).await {
+    if let Err(error) = attempt(job, store, place, attach, clock, &mut report, watch).await {
         report.failed(&error);
     }
     report.finish(elapsed(clock, started));
@@ -101,6 +107,7 @@ pub async fn run<S: Source>(
 async fn attempt<S: Source>(
     job: &Job,
     store: &impl Store,
+    place: impl AsyncFn(Start) -> Result<Position>,
     attach: impl AsyncFnOnce(Beginning) -> Result<S>,
     clock: &Clock,
     report: &mut Report,
@@ -109,15 +116,7 @@ async fn attempt<S: Source>(
     let started = clock.now();
     // The store comes first: a refused key ends the run before the subscription is touched.
     let catalogue = Catalogue::new(store, &job.folder);
-    let (head, beginning) = match HeadFile::read(store, &job.folder, &job.owner).await? {
-        Some(head) => (head, Beginning::Earliest),
-        None => {
-            let done = catalogue.newest().await?;
-            let beginning = if done.is_some() { Beginning::Earliest } else { Beginning::AsAsked };
-            let start = Start { asked: job.start.clone(), resolved: None, state: StartState::Applied };
-            (HeadFile::new(&job.folder, &job.owner, start, done), beginning)
-        }
-    };
+    let (head, beginning) = Box::pin(start::open(job, store, &catalogue, &place, clock)).await?;
     let source = attach(beginning).await?;
     report.phases.connect_ms = elapsed(clock, started);
     let mut drain = Drain {
@@ -144,7 +143,7 @@ async fn attempt<S: Source>(
         owes: false,
         acknowledged_again: false,
     };
-    let outcome = drain.partition().await;
+    let outcome = drain.partition(&place).await;
     // Whatever happened, the subscription is let go of, so that the next run does not find it busy.
     drain.source.close().await;
     outcome
@@ -190,69 +189,22 @@ struct Drain<'a, S, T> {
 }
 
 impl<S: Source, T: Store> Drain<'_, S, T> {
-    async fn partition(&mut self) -> Result<()> {
+    async fn partition(&mut self, place: &impl AsyncFn(Start) -> Result<Position>) -> Result<()> {
         let asked_at = self.clock.now_ms();
         let bounds = self.source.bounds().await?;
         self.mark_delete = bounds.mark_delete;
-        self.settle_head(&bounds).await?;
+        // On the heap: it is long, and over before the reading begins.
+        let bounds = Box::pin(self.settle(bounds, place)).await?;
         if bounds.nothing_to_do() {
             self.report.stop = Some(Stop::Drained);
             self.report.backlog_entries = Some(0);
-            self.report.complete_through = Some(asked_at);
+            self.complete(asked_at);
             return Ok(());
         }
         self.end = bounds.last;
         let stop = self.objects().await?;
         self.report.stop = Some(stop);
         self.conclude(stop, asked_at).await;
-        Ok(())
-    }
-
-    /// Makes sure that there is a head (from now on the rule is not new any more), and that it is the one
-    /// that stands in the bucket now that the subscription is ours.
-    ///
-    /// What was read before may be old: a run that announced since then and died left its plan in the
-    /// head. Only where nothing is owed does that not matter.
-    async fn settle_head(&mut self, bounds: &Bounds) -> Result<()> {
-        let now = self.clock.now_ms();
-        if self.head.is_new() {
-            self.start_is_possible(bounds)?;
-            let mut head = self.head.head.clone();
-            head.start.resolved = bounds.mark_delete;
-            return self.source.attend(self.head.write(self.store, head, now)).await;
-        }
-        if bounds.nothing_to_do() && !self.head.is_stale(now) {
-            return Ok(());
-        }
-        self.reread_head().await?;
-        self.source.attend(self.head.refresh(self.store, now)).await
-    }
-
-    /// A new subscription that begins at the earliest entry stands before entry 0 of a ledger. One that
-    /// stands elsewhere existed before, and would have to be moved back.
-    fn start_is_possible(&self, bounds: &Bounds) -> Result<()> {
-        let Some(at) = bounds.mark_delete.filter(|at| at.entry >= 0) else { return Ok(()) };
-        if self.job.start != "earliest" || self.head().done.is_some() {
-            return Ok(());
-        }
-        let text = format!(
-            "start: \"earliest\" was asked for, and subscription {:?} existed already and stands at {at}; moving an existing \
-             subscription is not yet available: reset it with Pulsar's own tools, or set start = \"continue\"",
-            self.job.owner.subscription
-        );
-        Err(Error::new(Kind::Invalid, text))
-    }
-
-    async fn reread_head(&mut self) -> Result<()> {
-        let read = HeadFile::read(self.store, &self.job.folder, &self.job.owner);
-        match self.source.attend(read).await? {
-            Some(head) => self.head = head,
-            None => {
-                let text =
-                    "the head vanished while the run began: somebody removes objects under this prefix; run again";
-                return Err(Error::new(Kind::Unavailable, text));
-            }
-        }
         Ok(())
     }
 
@@ -284,7 +236,9 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         let drained = stop == Stop::Drained || (stop == Stop::Stalled && self.report.backlog_entries == Some(0));
         if drained {
             self.report.stop = Some(Stop::Drained);
-            self.report.complete_through = (self.chunks.entries() == 0).then_some(asked_at);
+            if self.chunks.entries() == 0 {
+                self.complete(asked_at);
+            }
         }
         self.report.open_chunks = self.chunks.entries() as u64;
         let load = Load {
@@ -299,6 +253,11 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         if self.acknowledged_again {
             self.report.outcome = Outcome::Stored;
         }
+    }
+
+    /// All that is owed is stored. What was passed over is not owed any more, and not stored either.
+    fn complete(&mut self, asked_at: u64) {
+        self.report.complete_through = self.report.passed_over.is_none().then_some(asked_at);
     }
 
     /// When reading for an object has to stop, with `spooled` bytes still to be stored.

@@ -6,9 +6,10 @@
 
 use serde_json::{Map, Value};
 
+use crate::rule::Start;
 use crate::{Error, Kind, Result};
 
-const EXPECTED: &str = r#"expected an SCF timer event {"Type":"Timer","TriggerName":…,"Time":…,"Message":""}, a scheduled event of EventBridge or of EventBridge Scheduler, or {}"#;
+const EXPECTED: &str = r#"expected an SCF timer event {"Type":"Timer","TriggerName":…,"Time":…,"Message":""}, a scheduled event of EventBridge or of EventBridge Scheduler, {}, or {"seek":"<earliest, latest, an RFC 3339 time or ledger:entry>","confirm":"<subscription>"}, alone or as the timer's Message"#;
 
 /// How much of a refused event a message repeats, in characters.
 const ECHO: usize = 200;
@@ -19,6 +20,21 @@ pub struct Event {
     pub kind: EventKind,
     /// When the timer fired, as the platform wrote it: for the reply and the log only.
     pub time: Option<String>,
+    /// What is asked beside a run.
+    pub seek: Option<SeekEvent>,
+}
+
+/// The wish to move the cursor, once: forward too, past messages that are not stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeekEvent {
+    /// Never [`Start::Continue`].
+    pub to: Start,
+    /// Must be the rule's subscription.
+    pub confirm: String,
+    /// Names the event among others that ask for the same, where something does: the timer's trigger, or the
+    /// platform's request. One of the same name is not obeyed again, so that an event delivered twice, or a
+    /// timer that was left with this message, moves the cursor once.
+    pub id: Option<String>,
 }
 
 /// Who sent it.
@@ -32,6 +48,8 @@ pub enum EventKind {
     EventBridgeScheduler,
     /// `{}`: a person, or a scheduler whose input is that.
     Empty,
+    /// A person who wants the cursor moved.
+    Seek,
 }
 
 impl Event {
@@ -49,13 +67,13 @@ impl Event {
     pub fn from_value(value: &Value) -> Result<Event> {
         let Value::Object(fields) = value else { return Err(refused("is not a JSON object", &value.to_string())) };
         let event = if fields.is_empty() {
-            Ok(Event { kind: EventKind::Empty, time: None })
+            Ok(Event { kind: EventKind::Empty, time: None, seek: None })
         } else if fields.contains_key("Type") {
             timer(fields)
         } else if fields.contains_key("detail-type") {
             scheduled(fields)
         } else if fields.contains_key("seek") {
-            Err("asks for a seek, which is not yet available".into())
+            seek(fields).map(|seek| Event { kind: EventKind::Seek, time: None, seek: Some(seek) })
         } else {
             Err(unknown_field(fields, &[]))
         };
@@ -71,11 +89,31 @@ fn timer(fields: &Map<String, Value>) -> Result<Event, String> {
     if text(fields, "Type")? != Some("Timer") {
         return Err(r#"is of another "Type" than "Timer""#.into());
     }
-    text(fields, "TriggerName")?;
-    if text(fields, "Message")?.is_some_and(|message| !message.is_empty()) {
-        return Err("has a message, which is not yet available: leave the trigger's message empty".into());
+    let name = text(fields, "TriggerName")?;
+    let time = time(fields, "Time")?;
+    let seek = match text(fields, "Message")? {
+        None | Some("") => None,
+        Some(message) => match serde_json::from_str(message) {
+            Ok(Value::Object(wish)) if wish.contains_key("seek") => {
+                let id = name.filter(|name| !name.is_empty()).or(time.as_deref()).map(|id| format!("timer {id}"));
+                Some(SeekEvent { id, ..seek(&wish)? })
+            }
+            _ => return Err("has a message that is no seek: anything else there is not yet available".into()),
+        },
+    };
+    Ok(Event { kind: EventKind::Timer, time, seek })
+}
+
+fn seek(fields: &Map<String, Value>) -> Result<SeekEvent, String> {
+    if fields.keys().any(|field| !["seek", "confirm"].contains(&field.as_str())) {
+        return Err(unknown_field(fields, &["seek", "confirm"]));
     }
-    Ok(Event { kind: EventKind::Timer, time: time(fields, "Time")? })
+    let to = match text(fields, "seek")?.unwrap_or_default().parse() {
+        Ok(Start::Continue) | Err(_) => return Err("has a \"seek\" to nowhere".into()),
+        Ok(to) => to,
+    };
+    let confirm = text(fields, "confirm")?.ok_or("has no \"confirm\": it names the rule's subscription")?;
+    Ok(SeekEvent { to, confirm: confirm.to_owned(), id: None })
 }
 
 /// The envelope is the platform's and may grow: fields that nothing depends on are passed over.
@@ -96,7 +134,7 @@ fn scheduled(fields: &Map<String, Value>) -> Result<Event, String> {
     if !empty {
         return Err(r#"has a "detail" that is not empty"#.into());
     }
-    Ok(Event { kind, time: time(fields, "time")? })
+    Ok(Event { kind, time: time(fields, "time")?, seek: None })
 }
 
 /// The text in a field; `None` where the field is absent.
@@ -152,12 +190,15 @@ mod tests {
                 "eventbridge-schedule.json" => (EventKind::EventBridgeRule, fired.clone()),
                 "eventbridge-scheduler.json" => (EventKind::EventBridgeScheduler, fired.clone()),
                 "empty.json" => (EventKind::Empty, None),
+                "seek.json" => (EventKind::Seek, None),
                 other => panic!("events/{other} is of no known kind: say here which"),
             };
-            assert_eq!(Event::parse(&fs::read(file.path()).unwrap()).unwrap(), Event { kind, time });
+            let wish = SeekEvent { to: Start::Latest, confirm: "backup".into(), id: None };
+            let seek = (kind == EventKind::Seek).then_some(wish);
+            assert_eq!(Event::parse(&fs::read(file.path()).unwrap()).unwrap(), Event { kind, time, seek });
             seen += 1;
         }
-        assert_eq!(seen, 5);
+        assert_eq!(seen, 6);
     }
 
     #[test]
@@ -175,6 +216,19 @@ mod tests {
             (r#"{"Type":"Timer","Message":{}}"#, "not text"),
             (r#"{"Type":"Timer","Time":"","extra":1}"#, r#"has a field "extra""#),
             (r#"{"Records":[{"s3":{}}]}"#, r#"has a field "Records""#),
+            (r#"{"seek":"latest"}"#, "no \"confirm\""),
+            (r#"{"seek":"latest","confirm":1}"#, "not text"),
+            (r#"{"seek":5,"confirm":"backup"}"#, "not text"),
+            (r#"{"seek":"","confirm":"backup"}"#, "to nowhere"),
+            (r#"{"seek":"continue","confirm":"backup"}"#, "to nowhere"),
+            (r#"{"seek":"-1:-1","confirm":"backup"}"#, "to nowhere"),
+            (r#"{"seek":"latest","confirm":"backup","dry_run":true}"#, r#"has a field "dry_run""#),
+            (r#"{"dry_run":true}"#, r#"has a field "dry_run""#),
+            (r#"{"max_objects":20}"#, r#"has a field "max_objects""#),
+            (r#"{"confirm":"backup"}"#, r#"has a field "confirm""#),
+            (r#"{"Type":"Timer","Message":"{}"}"#, "not yet available"),
+            (r#"{"Type":"Timer","Message":"seek"}"#, "not yet available"),
+            (r#"{"Type":"Timer","Message":"{\"seek\":\"latest\"}"}"#, "no \"confirm\""),
             (r#"{"detail-type":"Object Created","source":"aws.s3","detail":{}}"#, "detail-type"),
             (r#"{"detail-type":"Scheduled Event","source":"aws.s3","detail":{}}"#, "source"),
             (r#"{"detail-type":"Scheduled Event","source":"aws.events"}"#, "detail"),
@@ -186,9 +240,20 @@ mod tests {
     }
 
     #[test]
-    fn what_an_event_will_be_able_to_say_is_refused_as_not_yet_available() {
-        for body in [r#"{"Type":"Timer","Message":"{}"}"#, r#"{"seek":"earliest","confirm":"backup"}"#] {
-            assert!(refusal(body).contains("not yet available"));
+    fn a_timers_message_may_ask_for_a_seek_and_its_trigger_names_it() {
+        for (to, text) in [
+            (Start::Earliest, "earliest"),
+            (Start::Timestamp(1500), "1970-01-01T00:00:01.5Z"),
+            (Start::Id("17:3".parse().unwrap()), "17:3"),
+        ] {
+            let message = serde_json::json!({ "seek": text, "confirm": "backup" }).to_string();
+            for (name, id) in [("once", "timer once"), ("", "timer 2026-11-20T11:45:00Z")] {
+                let body = serde_json::json!({
+                    "Type": "Timer", "TriggerName": name, "Time": "2026-11-20T11:45:00Z", "Message": message
+                });
+                let seek = Event::from_value(&body).unwrap().seek.unwrap();
+                assert_eq!(seek, SeekEvent { to, confirm: "backup".into(), id: Some(id.into()) });
+            }
         }
     }
 

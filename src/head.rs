@@ -30,6 +30,9 @@ pub struct Head {
     pub subscription: String,
     pub partition: i32,
     pub start: Start,
+    /// The last move that an event asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seek: Option<Sought>,
     pub done: Option<Link>,
     pub next: Option<Next>,
     /// When this was written, ms since the epoch.
@@ -39,16 +42,32 @@ pub struct Head {
 /// Where the rule began.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Start {
+    /// As the rule said then.
     pub asked: String,
-    /// The mark-delete position found then.
+    /// The mark-delete position that this came to; while pending, the one to bring about.
     pub resolved: Option<Position>,
+    pub state: StartState,
+}
+
+/// A move of the cursor that an event asked for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sought {
+    pub asked: String,
+    /// Which event it was, where it has a name: the same one is not obeyed again.
+    pub event: Option<String>,
+    /// The mark-delete position to bring about; `None` is the earliest.
+    pub resolved: Option<Position>,
+    /// The mark-delete position before.
+    pub from: Option<Position>,
     pub state: StartState,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StartState {
+    /// Written before the cursor is moved: a run that dies is followed by one that moves it again.
     Pending,
+    /// Written before anything is acknowledged from there: never moved again.
     Applied,
 }
 
@@ -109,7 +128,8 @@ impl HeadFile {
     /// The head of a rule that has none, not yet written.
     pub fn new(folder: &str, owner: &Owner, start: Start, done: Option<Link>) -> Self {
         let Owner { topic, subscription, partition } = owner.clone();
-        let head = Head { version: FORM, topic, subscription, partition, start, done, next: None, written: 0 };
+        let head =
+            Head { version: FORM, topic, subscription, partition, start, seek: None, done, next: None, written: 0 };
         HeadFile { head, key: head_key(folder), version: None }
     }
 

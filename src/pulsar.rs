@@ -26,7 +26,8 @@ pub(crate) use entry::{MOST_DECODED_BYTES, decompress};
 pub use lookup::Cluster;
 
 use crate::error::Result;
-use crate::rule::TopicName;
+use crate::message::Position;
+use crate::rule::{Start, TopicName};
 
 impl Cluster<'_> {
     /// Attaches to a subscription of a topic without partitions, or of one partition. `initial` is where
@@ -40,8 +41,25 @@ impl Cluster<'_> {
             topic: topic.to_string(),
             name: subscription.to_owned(),
             partition: topic.partition().unwrap_or(-1),
+            durable: true,
             initial,
         };
         Consumer::attach(connection, subscription).await
+    }
+
+    /// The mark-delete position of a subscription that begins at `start` now. Found with a reader beside the
+    /// subscription, which is not touched and need not exist.
+    ///
+    /// Errors: `Invalid` for a message id that the topic does not hold, with the one that comes next.
+    pub async fn place(&self, topic: &TopicName, subscription: &str, start: Start) -> Result<Position> {
+        let connection = self.connect(topic).await?;
+        let reader = Subscription {
+            topic: topic.to_string(),
+            name: format!("{subscription}.start"),
+            partition: topic.partition().unwrap_or(-1),
+            durable: false,
+            initial: if start == Start::Latest { Initial::Latest } else { Initial::Earliest },
+        };
+        Consumer::attach(connection, reader).await?.place(start).await
     }
 }

@@ -73,6 +73,23 @@ pub struct Missing {
     pub last: Position,
 }
 
+/// A move of the cursor that this run made because an event asked for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Moved {
+    pub asked: String,
+    /// The mark-delete position before and after, where the broker says.
+    pub from: Option<Position>,
+    pub to: Option<Position>,
+}
+
+/// Ids that a move went past, both ends included: those of them that were not stored before are not in the
+/// bucket, and will not be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct PassedOver {
+    pub from: Position,
+    pub to: Position,
+}
+
 /// How the arrival rate compares with what the rule may take.
 #[derive(Clone, Debug, Serialize)]
 pub struct Pace {
@@ -126,8 +143,12 @@ pub struct Report {
     /// Entries left, as the broker counts them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backlog_entries: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub moved: Option<Moved>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub passed_over: Option<PassedOver>,
     /// Everything the broker had accepted before this instant, and that the subscription still owed, is in
-    /// the bucket. Not said while chunks are held back.
+    /// the bucket. Absent from a run that passed something over, and while chunks are held back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub complete_through: Option<u64>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -162,6 +183,8 @@ impl Report {
             skipped_entries: 0,
             open_chunks: 0,
             backlog_entries: None,
+            moved: None,
+            passed_over: None,
             complete_through: None,
             missing: Vec::new(),
             more_missing: 0,

@@ -12,6 +12,7 @@ use crate::clock::Clock;
 use crate::drain::{self, Beginning, Job, Progress};
 use crate::encode;
 use crate::error::{Error, Kind, Result};
+use crate::event::SeekEvent;
 use crate::head::Owner;
 use crate::pulsar::{Cluster, Initial};
 use crate::report::Report;
@@ -60,27 +61,77 @@ impl Function {
     /// One run. `deadline` is when the platform ends it; `None` where that is not known. Never fails:
     /// what goes wrong stands in the report. Nothing of it is left running.
     pub async fn invoke(&self, deadline: Option<Instant>, clock: &Clock, watch: &mut dyn FnMut(Progress)) -> Report {
+        self.obey(None, deadline, clock, watch).await
+    }
+
+    /// [`invoke`](Function::invoke) that first moves the cursor as the event asks, if it does.
+    pub async fn obey(
+        &self,
+        seek: Option<SeekEvent>,
+        deadline: Option<Instant>,
+        clock: &Clock,
+        watch: &mut dyn FnMut(Progress),
+    ) -> Report {
         let now = clock.now();
         let deadline = deadline.filter(|at| *at > now).unwrap_or(now + self.rule.interval + STORING);
         let (store_by, broker_by) = drain::last_answers(deadline, now);
         let store = self.store.until(store_by);
-        let job = job(&self.rule, deadline);
-        let report = Report::new(
+        let mut report = Report::new(
             &self.rule.name,
             self.rule.topic.to_string(),
             &self.rule.subscription,
             self.rule.warnings.clone(),
         );
+        if let Err(error) = confirmed(seek.as_ref(), &self.rule.subscription) {
+            report.failed(&error);
+            return report;
+        }
+        let job = Job { seek, ..job(&self.rule, deadline) };
+        let cluster = Cluster::new(&self.rule, broker_by);
+        let place = async |start| {
+            let partitions = cluster.partitions(&self.rule.topic).await?;
+            one_partition_for(start, partitions)?;
+            refuse_partitions(&self.rule.topic, partitions)?;
+            Box::pin(cluster.place(&self.rule.topic, &self.rule.subscription, start)).await
+        };
         let attach = async |beginning| {
             let initial = match beginning {
-                Beginning::AsAsked if self.rule.start == Start::Latest => Initial::Latest,
-                Beginning::AsAsked | Beginning::Earliest => Initial::Earliest,
+                Beginning::Earliest => Initial::Earliest,
+                Beginning::Latest => Initial::Latest,
             };
-            let cluster = Cluster::new(&self.rule, broker_by);
             refuse_partitions(&self.rule.topic, cluster.partitions(&self.rule.topic).await?)?;
             cluster.attach(&self.rule.topic, &self.rule.subscription, initial).await
         };
-        drain::run(&job, &store, attach, clock, report, watch).await
+        // On the heap: a run is large, and a platform's stack may be small.
+        Box::pin(drain::run(&job, &store, place, attach, clock, report, watch)).await
+    }
+}
+
+/// A move is one that somebody means: he names what is moved.
+fn confirmed(seek: Option<&SeekEvent>, subscription: &str) -> Result<()> {
+    match seek.filter(|seek| seek.confirm != subscription) {
+        None => Ok(()),
+        Some(seek) => {
+            let text = format!(
+                "the event's \"confirm\" is {:?}, and this rule's subscription is {subscription:?}; nothing was moved: \
+                 make sure that this is the right function, and name its subscription",
+                seek.confirm
+            );
+            Err(Error::new(Kind::Invalid, text))
+        }
+    }
+}
+
+/// A message id is one partition's: in the others it would silently become another place.
+fn one_partition_for(start: Start, partitions: u32) -> Result<()> {
+    match start {
+        Start::Id(id) if partitions > 1 => {
+            let text = format!(
+                "message {id} is one partition's, and {partitions} are read: name one partition as the topic, or say a time"
+            );
+            Err(Error::new(Kind::Invalid, text))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -100,7 +151,8 @@ fn job(rule: &Rule, deadline: Instant) -> Job {
     Job {
         owner: Owner { topic: rule.topic.to_string(), subscription: rule.subscription.clone(), partition },
         folder: partition_folder(&rule.prefix, &whole(&rule.topic), partition),
-        start: asked(&rule.start),
+        start: rule.start,
+        seek: None,
         caps: Caps { messages: rule.max_messages.into(), bytes: rule.max_bytes },
         max_objects: rule.max_objects,
         interval: rule.interval,
@@ -112,17 +164,6 @@ fn job(rule: &Rule, deadline: Instant) -> Job {
             }
         },
         deadline,
-    }
-}
-
-/// The start as the rule file writes it.
-fn asked(start: &Start) -> String {
-    match start {
-        Start::Continue => "continue".into(),
-        Start::Earliest => "earliest".into(),
-        Start::Latest => "latest".into(),
-        Start::Timestamp(ms) => ms.to_string(),
-        Start::Id(position) => position.to_string(),
     }
 }
 

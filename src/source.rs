@@ -44,6 +44,26 @@ impl Bounds {
     }
 }
 
+/// Where a cursor is moved to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seek {
+    /// Before the first entry there is.
+    Earliest,
+    /// Before the first entry published at or after this time, in ms since the epoch; the broker finds it
+    /// by bisection. Behind the last entry where there is none.
+    Time(u64),
+    /// Before the entry of this id; before the next one where there is none of this id, and behind the last
+    /// entry where there is no next one either. The broker does not say which it was.
+    To(Position),
+}
+
+impl Seek {
+    /// The seek after which this is the mark-delete position.
+    pub fn behind(mark_delete: Position) -> Self {
+        Seek::To(Position::new(mark_delete.ledger, mark_delete.entry.saturating_add(1)))
+    }
+}
+
 /// Whether the broker confirmed an acknowledgement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Receipt {
@@ -58,6 +78,13 @@ pub trait Source {
     /// The last entry and the mark-delete position. An error also where our consumer is no longer
     /// the one attached: an answer proves that it is.
     fn bounds(&mut self) -> impl Future<Output = Result<Bounds>>;
+
+    /// Moves the cursor, and attaches to it again. Afterwards no entry counts as acknowledged one by one: all
+    /// behind the mark-delete position come. Must come before the first [`Source::next`]. Where the cursor
+    /// came to stand, [`Source::bounds`] says.
+    ///
+    /// An error says nothing of whether the cursor moved.
+    fn seek(&mut self, to: Seek) -> impl Future<Output = Result<()>>;
 
     /// The next entry, waiting at most until `until`.
     fn next(&mut self, until: Instant) -> impl Future<Output = Result<Next>>;

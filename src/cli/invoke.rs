@@ -13,14 +13,16 @@ use tdmq_backup::{Clock, Error, Kind};
 use super::progress::Meter;
 use super::{exit_code, summary};
 
-const EXAMPLES: &str = "\
-Examples:
+const EXAMPLES: &str = r#"Examples:
   TDMQ_BACKUP_TOKEN=… tdmq-backup invoke --rule rule.toml
   tdmq-backup invoke --rule rule.toml --json | jq .complete_through
   echo '{}' | tdmq-backup invoke --rule rule.toml --event -
+  echo '{"seek":"latest","confirm":"backup"}' | tdmq-backup invoke --rule rule.toml --event -
+
+The last one moves the subscription once, forward too: to earliest, latest, an RFC 3339 time or ledger:entry.
 
 Store keys come from TENCENTCLOUD_SECRETID and TENCENTCLOUD_SECRETKEY on COS, from AWS_ACCESS_KEY_ID
-and AWS_SECRET_ACCESS_KEY elsewhere.";
+and AWS_SECRET_ACCESS_KEY elsewhere."#;
 
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
@@ -46,12 +48,12 @@ impl Invoke {
             Some(path) => read(path)?,
             None => b"{}".to_vec(),
         };
-        Event::parse(&event)?;
+        let seek = Event::parse(&event)?.seek;
         let function = Function::load(self.rule.as_deref(), clock)?;
         let deadline = self.timeout.map(|seconds| clock.now() + Duration::from_secs(seconds));
         let rule = function.rule();
         let mut meter = Meter::new(clock, rule.max_messages.into(), rule.max_bytes, rule.max_objects);
-        let report = function.invoke(deadline, &clock, &mut |progress| meter.show(progress)).await;
+        let report = function.obey(seek, deadline, &clock, &mut |progress| meter.show(progress)).await;
         meter.clear();
         match self.json {
             true => summary::json(&report)?,

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result};
 use chrono::{DateTime, SecondsFormat, Utc};
+use tdmq_backup::Position;
 use tdmq_backup::report::{Outcome, Report};
 
 /// One line of JSON on standard output.
@@ -24,6 +25,13 @@ pub fn text(report: &Report) {
         Outcome::Busy => println!("busy: left to the run that is at it"),
         Outcome::Unknown => println!("unknown: a write was not answered; the next run finds out"),
         Outcome::Failed => println!("failed"),
+    }
+    if let Some(moved) = &report.moved {
+        let shown = |at: Option<Position>| at.map_or("an unknown position".to_owned(), |at| at.to_string());
+        println!("  moved to {} as asked: from {} to {}", moved.asked, shown(moved.from), shown(moved.to));
+    }
+    if let Some(passed) = &report.passed_over {
+        println!("  passed over {} to {}: what of it was not stored before will not be", passed.from, passed.to);
     }
     for object in &report.objects {
         println!("  {}  {} messages, {}", object.key, object.messages, size(object.bytes));

@@ -94,7 +94,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
             Offered::Single => {
                 let held = self.look_up(&entry).await?;
                 let placed = self.place(&entry, held, batch).await?;
-                Ok(self.settle(placed, entry))
+                Ok(self.follow(placed, entry))
             }
             Offered::Waits => {
                 self.note_gap(&entry);
@@ -105,7 +105,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
                 self.source.unread(entry);
                 Ok(Taken::On)
             }
-            Offered::NoRoom => Ok(self.settle(Placed::Refused(Stop::DiskFull), entry)),
+            Offered::NoRoom => Ok(self.follow(Placed::Refused(Stop::DiskFull), entry)),
         }
     }
 
@@ -174,7 +174,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
     }
 
     /// What follows for reading: an entry that was refused is given back.
-    pub(super) fn settle(&mut self, placed: Placed, entry: Entry) -> Taken {
+    pub(super) fn follow(&mut self, placed: Placed, entry: Entry) -> Taken {
         match placed {
             Placed::Replan => Taken::Replan,
             Placed::Refused(stop) => {

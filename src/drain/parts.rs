@@ -36,7 +36,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
                 if matches!(placed, Placed::Done) {
                     self.report.skipped_entries += self.chunks.is_stored(&last) as u64;
                 }
-                return Ok(self.settle(placed, last));
+                return Ok(self.follow(placed, last));
             }
         }
         let message = match self.a_part_is_stored(&last).await? {
@@ -52,7 +52,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         if matches!(placed, Placed::Done) {
             self.chunks.is_placed(&last);
         }
-        Ok(self.settle(placed, last))
+        Ok(self.follow(placed, last))
     }
 
     /// Whether an object holds a part of the message by itself: it was given up before.

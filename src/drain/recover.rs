@@ -10,7 +10,7 @@
 //! | at or below `done` | the cursor went back; skipped where an object holds that very entry |
 
 use crate::error::{Error, Kind, Result};
-use crate::head::{Head, Next};
+use crate::head::{Head, Next, StartState};
 use crate::message::Position;
 use crate::object::is_stored;
 use crate::source::Source;
@@ -64,7 +64,9 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
             .await?;
         }
         let done = self.head().done.as_ref().map(|done| done.last);
-        self.previous = self.previous.or(done);
+        // What an event passed over was not left out by the broker.
+        let sought = self.head().seek.as_ref().filter(|seek| seek.state == StartState::Applied);
+        self.previous = self.previous.or(done.max(sought.and_then(|seek| seek.resolved)));
         let mut horizon = done;
         if done.is_some_and(|done| first <= done) || pinned.is_some() || self.suspect {
             self.source.attend(self.catalogue.load(first)).await?;

@@ -8,6 +8,8 @@
 //!
 //! Owns the order of entries and the memory they may take. Does not own what is done with them.
 
+mod place;
+mod seek;
 mod source;
 
 use std::collections::VecDeque;
@@ -47,6 +49,8 @@ pub struct Subscription {
     pub name: String,
     /// -1 for a topic without partitions.
     pub partition: i32,
+    /// False for a reader, which leaves nothing behind at the broker.
+    pub durable: bool,
     pub initial: Initial,
 }
 
@@ -83,17 +87,27 @@ impl Consumer {
             broken: None,
             read_anything: false,
         };
-        consumer.subscribe().await?;
+        match consumer.subscription.durable {
+            true => consumer.subscribe().await?,
+            // The broker takes a while to forget the reader before.
+            false => consumer.subscribe_again().await?,
+        }
         Ok(consumer)
     }
 
     async fn subscribe(&mut self) -> Result<()> {
-        let Subscription { topic, name, initial, .. } = self.subscription.clone();
+        let (doing, request_id, ask) = self.subscription_request();
+        self.ask(&doing, request_id, ask).await.map(drop)
+    }
+
+    /// What is being done, for an error; the request's id; the request.
+    fn subscription_request(&mut self) -> (String, u64, BaseCommand) {
+        let Subscription { topic, name, initial, durable, .. } = self.subscription.clone();
         let doing = format!("subscribing {name:?} to {topic}");
         let request_id = self.connection.request_id();
-        let position = match initial {
-            Initial::Earliest => InitialPosition::Earliest,
-            Initial::Latest => InitialPosition::Latest,
+        let (position, reader_at) = match initial {
+            Initial::Earliest => (InitialPosition::Earliest, Position::new(-1, -1)),
+            Initial::Latest => (InitialPosition::Latest, Position::new(i64::MAX, i64::MAX)),
         };
         let subscribe = CommandSubscribe {
             topic,
@@ -102,13 +116,13 @@ impl Consumer {
             consumer_id: self.id,
             request_id,
             consumer_name: Some("tdmq-backup".into()),
-            durable: Some(true),
+            durable: Some(durable),
+            start_message_id: (!durable).then(|| wire_id(reader_at)),
             initial_position: Some(position as i32),
             force_topic_creation: Some(false),
             ..CommandSubscribe::default()
         };
-        let ask = BaseCommand { subscribe: Some(subscribe), ..command(Type::Subscribe) };
-        self.ask(&doing, request_id, ask).await.map(drop)
+        (doing, request_id, BaseCommand { subscribe: Some(subscribe), ..command(Type::Subscribe) })
     }
 
     async fn close_consumer(&mut self, consumer_id: u64) -> Result<()> {
@@ -120,6 +134,15 @@ impl Consumer {
 
     /// Sends a request and waits for its answer. Entries that come meanwhile are queued.
     async fn ask(&mut self, doing: &str, request_id: u64, ask: BaseCommand) -> Result<BaseCommand> {
+        let answer = self.ask_any(request_id, ask).await?;
+        match &answer.error {
+            Some(error) => Err(refused(doing, error.error, &error.message)),
+            None => Ok(answer),
+        }
+    }
+
+    /// [`Consumer::ask`] with the broker's error as an answer.
+    async fn ask_any(&mut self, request_id: u64, ask: BaseCommand) -> Result<BaseCommand> {
         self.unbroken()?;
         self.connection.send(&ask, &[]);
         let (address, deadline) = (self.connection.address().clone(), self.connection.deadline());
@@ -128,10 +151,7 @@ impl Consumer {
                 if let Some(answer) = self.receive().await?
                     && answered(&answer) == Some(request_id)
                 {
-                    return match &answer.error {
-                        Some(error) => Err(refused(doing, error.error, &error.message)),
-                        None => Ok(answer),
-                    };
+                    return Ok(answer);
                 }
             }
         };
@@ -223,4 +243,8 @@ impl Consumer {
 /// The wire's ids are unsigned: what it prints as -1 is the largest number there.
 fn position(id: &MessageIdData) -> Position {
     Position::new(id.ledger_id as i64, id.entry_id as i64)
+}
+
+fn wire_id(at: Position) -> MessageIdData {
+    MessageIdData { ledger_id: at.ledger as u64, entry_id: at.entry as u64, ..MessageIdData::default() }
 }

@@ -60,7 +60,7 @@ pub(super) fn check(sheet: Sheet) -> Result<Rule, RuleError> {
             );
         }
     }
-    not_yet(&mut read, start, format, compression);
+    not_yet(&mut read, format, compression);
 
     let mut warnings = Vec::new();
     if let (Some(url), Some(_)) = (&service_url, &authorities)
@@ -119,13 +119,7 @@ pub(super) fn check(sheet: Sheet) -> Result<Rule, RuleError> {
 
 /// What a rule can say and this version cannot do. Refused here and nowhere else, and never ignored:
 /// the line of a feature goes when the feature comes.
-fn not_yet(read: &mut Reader, start: Option<Start>, format: Option<Format>, compression: Option<Compression>) {
-    if matches!(start, Some(Start::Timestamp(_) | Start::Id(_))) {
-        read.problem(
-            "start",
-            "a time or a message id is not yet available: use \"continue\", \"earliest\" or \"latest\"",
-        );
-    }
+fn not_yet(read: &mut Reader, format: Option<Format>, compression: Option<Compression>) {
     if format.is_some_and(|format| format != Format::Jsonl) {
         read.problem("format", "anything but \"jsonl\" is not yet available: use \"jsonl\"");
     }

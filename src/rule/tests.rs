@@ -190,9 +190,6 @@ fn cluster_and_namespace_must_agree_with_a_full_topic() {
 fn what_this_version_cannot_do_is_refused_and_never_ignored() {
     let table = [
         r#"shard = "2/8""#,
-        r#"start = "2026-11-20T08:00:00Z""#,
-        "start = 2026-11-20T08:00:00+08:00",
-        r#"start = "12:3""#,
         r#"format = "avro""#,
         r#"format = "parquet""#,
         r#"format = "raw""#,

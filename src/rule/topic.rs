@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use chrono::DateTime;
+use chrono::{DateTime, SecondsFormat};
 
 use super::values::{Malformed, refuse, shown};
 use crate::message::Position;
@@ -112,6 +112,22 @@ pub enum Start {
     /// The first message published at or after this time, in ms since the epoch.
     Timestamp(u64),
     Id(Position),
+}
+
+/// As a rule writes it.
+impl fmt::Display for Start {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Start::Continue => f.write_str("continue"),
+            Start::Earliest => f.write_str("earliest"),
+            Start::Latest => f.write_str("latest"),
+            Start::Timestamp(ms) => match i64::try_from(*ms).ok().and_then(DateTime::from_timestamp_millis) {
+                Some(time) => f.write_str(&time.to_rfc3339_opts(SecondsFormat::AutoSi, true)),
+                None => write!(f, "{ms} ms"),
+            },
+            Start::Id(id) => id.fmt(f),
+        }
+    }
 }
 
 impl FromStr for Start {

@@ -15,5 +15,6 @@ mod messages;
 mod process;
 mod proxies;
 mod records;
+mod start;
 mod tls;
 mod wire;

@@ -90,8 +90,8 @@ async fn a_shorter_run_does_not_shorten_the_wait_for_a_late_write() {
 async fn an_announced_object_between_others_is_pinned_like_any() {
     async fn prepared() -> World {
         let mut world = World::new().await;
+        world.run().await;
         let ids = world.send(&[1, 1, 1, 1]);
-        world.topic.subscribe_at_earliest(SUBSCRIPTION);
         world.topic.acknowledge_one(SUBSCRIPTION, ids[1]);
         world.topic.acknowledge_one(SUBSCRIPTION, ids[2]);
         world.run().await;

@@ -13,6 +13,8 @@ mod heads;
 mod histories;
 mod promises;
 mod recovery;
+mod seek_event;
 mod spread;
+mod start;
 mod tls;
 mod world;

@@ -242,21 +242,6 @@ async fn a_missing_subscription_begins_at_earliest_and_with_start_latest_at_the_
 }
 
 #[tokio::test]
-async fn start_earliest_does_not_pass_for_a_subscription_that_stands_elsewhere() {
-    let mut world = World::new().await;
-    world.set("start", "\"earliest\"");
-    let ids = world.send(&[1, 1]);
-    world.topic.subscribe_at_earliest(SUBSCRIPTION);
-    world.topic.set_mark_delete(SUBSCRIPTION, ids[0]);
-    let report = world.run().await;
-    assert_eq!((report.outcome, report.error.unwrap().kind), (Outcome::Failed, "invalid"));
-    assert!(world.bucket.keys().is_empty());
-    world.set("start", "\"continue\"");
-    world.drain(2).await;
-    assert_eq!(world.numbers(), [2]);
-}
-
-#[tokio::test]
 async fn the_lookup_may_go_over_http() {
     let mut world = World::with(Config { token: None, ..Config::default() }).await;
     let url = format!("{:?}", world.broker.http_url());

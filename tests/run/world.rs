@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tdmq_backup::drain::Progress;
+use tdmq_backup::event::Event;
 use tdmq_backup::report::{Outcome, Report};
 use tdmq_backup::run::Function;
 use tdmq_backup::testing::broker::{Broker, Config, Topic};
@@ -131,6 +132,12 @@ impl World {
         self.function().invoke(None, &self.clock, &mut |_| {}).await
     }
 
+    /// A run that an event as in events/ starts.
+    pub async fn event(&self, event: &Value) -> Report {
+        let seek = Event::from_value(event).unwrap().seek;
+        self.function().obey(seek, None, &self.clock, &mut |_| {}).await
+    }
+
     /// A run that the platform gives this long.
     pub async fn run_for(&self, time: Duration) -> Report {
         self.function().invoke(Some(self.clock.now() + time), &self.clock, &mut |_| {}).await
@@ -149,10 +156,16 @@ impl World {
     /// A run that dies when it would learn of the answer to its `k`th request: the request was carried out,
     /// its answer was never seen. `None` if it died, the report if it made fewer requests.
     pub async fn run_dying_at(&self, k: usize) -> Option<Report> {
+        self.event_dying_at(&serde_json::json!({}), k).await
+    }
+
+    /// [`run_dying_at`](World::run_dying_at) of a run that an event starts.
+    pub async fn event_dying_at(&self, event: &Value, k: usize) -> Option<Report> {
         let before = self.requests();
         let function = self.function();
         let mut watch = |_| {};
-        let mut run = Some(Box::pin(function.invoke(None, &self.clock, &mut watch)));
+        let seek = Event::from_value(event).unwrap().seek;
+        let mut run = Some(Box::pin(function.obey(seek, None, &self.clock, &mut watch)));
         let report = poll_fn(|context| {
             if self.requests() - before >= k {
                 return Poll::Ready(None);
@@ -242,6 +255,13 @@ impl World {
 
     pub fn mark_delete(&self) -> Position {
         self.topic.subscription(SUBSCRIPTION).unwrap().mark_delete
+    }
+
+    /// Of the messages that the rule began with, those are in the bucket, and no reader was left behind.
+    pub fn assert_at_rest_with(&self, expected: &[u64]) {
+        assert_eq!(self.topic.subscription(&format!("{SUBSCRIPTION}.start")), None);
+        assert_eq!(self.topic.subscription(SUBSCRIPTION).unwrap().backlog, 0);
+        assert_eq!(self.numbers(), expected);
     }
 
     /// Everything acknowledged is in the bucket.

@@ -14,7 +14,7 @@ use super::{Consumer, GOODBYE_LIMIT, RECEIPTS_SINCE, position};
 use crate::error::{Kind, Result};
 use crate::message::Entry;
 use crate::object::Stored;
-use crate::source::{Bounds, Next, Receipt, Source};
+use crate::source::{Bounds, Next, Receipt, Seek, Source};
 
 impl Source for Consumer {
     async fn bounds(&mut self) -> Result<Bounds> {
@@ -27,6 +27,10 @@ impl Source for Consumer {
             last: position(&answer.last_message_id),
             mark_delete: answer.consumer_mark_delete_position.as_ref().map(position),
         })
+    }
+
+    async fn seek(&mut self, to: Seek) -> Result<()> {
+        self.move_cursor(to).await
     }
 
     async fn next(&mut self, until: Instant) -> Result<Next> {

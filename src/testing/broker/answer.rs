@@ -29,6 +29,13 @@ impl State {
                 self.answer(from, command);
                 Next::Flush
             }
+            Some(Act::AnswerBeforeClose) => {
+                let (answering, answer) = (self.answering.take(), reply::done(command));
+                // Not the answer's place in the record, but its place on the wire is what counts.
+                self.reply_some(from, answer);
+                self.answering = answering.map(|(index, _)| (index, true));
+                self.answer(from, command)
+            }
             Some(Act::ReceiptButNoAck) => self.reply_some(from, reply::done(command)),
             Some(Act::ClosesConsumer) => {
                 let owner = reply::consumer_id(command).and_then(|id| self.consumer_of(from, id));
@@ -151,22 +158,27 @@ impl State {
 
     fn attach(&mut self, from: u64, request: &CommandSubscribe) -> Result<(), (ServerError, String)> {
         let (topic, subscription) = (topic_name(&request.topic), request.subscription.clone());
-        if request.sub_type() != SubType::Exclusive || !request.durable() {
-            return Err((ServerError::NotAllowedError, "this broker serves durable Exclusive subscriptions".into()));
+        if request.sub_type() != SubType::Exclusive {
+            return Err((ServerError::NotAllowedError, "this broker serves Exclusive subscriptions".into()));
         }
         if self.config.auto_create_topics && request.force_topic_creation() {
             self.create_topic(&topic);
         }
         let missing = || (ServerError::TopicNotFound, format!("Topic {topic} does not exist"));
         let state = self.topics.get_mut(&topic).ok_or_else(missing)?;
-        if !self.config.auto_create_subscriptions && !state.cursors.contains_key(&subscription) {
+        let exists = state.cursors.contains_key(&subscription);
+        if request.durable() && !self.config.auto_create_subscriptions && !exists {
             return Err((ServerError::SubscriptionNotFound, "Subscription does not exist".into()));
         }
-        let start = match request.initial_position() {
-            InitialPosition::Earliest => Position::new(state.log.first_ledger(), -1),
-            InitialPosition::Latest => state.log.last(),
+        let first = Position::new(state.log.first_ledger(), -1);
+        let start = match (&request.start_message_id, request.initial_position()) {
+            // A reader's start is its mark-delete position, or one of the two ends.
+            (Some(id), _) if !request.durable() => position(id).clamp(first, state.log.last()),
+            (_, InitialPosition::Earliest) => first,
+            (_, InitialPosition::Latest) => state.log.last(),
         };
-        let cursor = state.cursors.entry(subscription.clone()).or_insert_with(|| Cursor::at(start));
+        let made = || Cursor { durable: request.durable(), ..Cursor::at(start) };
+        let cursor = state.cursors.entry(subscription.clone()).or_insert_with(made);
         if cursor.fenced {
             return Err((ServerError::ServiceNotReady, "Subscription is fenced".into()));
         }
@@ -286,9 +298,7 @@ impl State {
         let owner = id.and_then(|id| self.peers.get_mut(&from)?.consumers.remove(&id));
         match owner {
             Some((topic, subscription)) => {
-                if let Some(cursor) = self.cursor(&topic, &subscription) {
-                    cursor.consumer = None;
-                }
+                self.let_go(&topic, &subscription);
                 if kind == Type::Unsubscribe
                     && let Some(state) = self.topics.get_mut(&topic)
                 {

@@ -10,6 +10,8 @@ pub(super) struct Cursor {
     /// Acknowledged one by one, beyond the mark-delete position.
     pub acknowledged: BTreeSet<Position>,
     pub fenced: bool,
+    /// False for a reader's: it goes with its consumer, unless a seek takes that off.
+    pub durable: bool,
     pub consumer: Option<Attached>,
 }
 
@@ -27,7 +29,7 @@ pub(super) struct Attached {
 
 impl Cursor {
     pub fn at(mark_delete: Position) -> Self {
-        Cursor { mark_delete, acknowledged: BTreeSet::new(), fenced: false, consumer: None }
+        Cursor { mark_delete, acknowledged: BTreeSet::new(), fenced: false, durable: true, consumer: None }
     }
 
     /// True if the position moved. A position behind it, or beyond the log's end, changes nothing, and

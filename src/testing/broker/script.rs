@@ -40,6 +40,8 @@ pub enum Act {
     AnswerThenDrop,
     /// Carried out, not answered. Not only for acknowledgements.
     AckButNoReceipt,
+    /// Carried out, answered first: a seek whose consumer hears of its end after the success.
+    AnswerBeforeClose,
     /// Answered as if it had been carried out: an acknowledgement, a seek, a close.
     ReceiptButNoAck,
     /// * The message is sent under a wrong checksum. Only for messages.
@@ -58,6 +60,7 @@ impl Act {
             Act::DropConnection | Act::NoAnswer | Act::ClosesConsumer => true,
             Act::CorruptCrc => kind == CommandType::Message,
             Act::Redirect { .. } | Act::ThroughProxy { .. } => kind == CommandType::Lookup,
+            Act::AnswerBeforeClose => kind == CommandType::Seek,
             Act::Delay(_) | Act::Error(..) | Act::AnswerThenDrop | Act::AckButNoReceipt | Act::ReceiptButNoAck => {
                 kind != CommandType::Message
             }

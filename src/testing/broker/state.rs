@@ -105,9 +105,17 @@ impl State {
     /// Removes the connection and, at once, its consumers.
     pub fn disconnect(&mut self, id: u64) {
         for (topic, subscription) in self.peers.remove(&id).into_iter().flat_map(|peer| peer.consumers.into_values()) {
-            if let Some(cursor) = self.cursor(&topic, &subscription) {
-                cursor.consumer = None;
-            }
+            self.let_go(&topic, &subscription);
+        }
+    }
+
+    /// The consumer is gone, and a reader's cursor with it.
+    pub fn let_go(&mut self, topic: &str, subscription: &str) {
+        let Some(state) = self.topics.get_mut(topic) else { return };
+        let Some(cursor) = state.cursors.get_mut(subscription) else { return };
+        cursor.consumer = None;
+        if !cursor.durable {
+            state.cursors.remove(subscription);
         }
     }
 
