@@ -8,9 +8,11 @@
 //! The promise: an entry is acknowledged only after the store has confirmed the object that holds it,
 //! and whatever instant a run dies at, the next one finds out from the head and the bucket what was
 //! stored. Every `await` below is a place to die at; nothing is undone anywhere, because nothing needs
-//! to be. `drain::object` has the six steps, `drain::fill` the reading.
+//! to be. `drain::object` has the six steps, `drain::fill` the reading, `drain::hold` what becomes of both
+//! when the connection is lost in between.
 
 mod fill;
+mod hold;
 mod object;
 mod recover;
 
@@ -27,6 +29,7 @@ use crate::head::{Head, HeadFile, Owner, Start, StartState};
 use crate::message::Position;
 use crate::object::Stored;
 use crate::report::{self, Load, Outcome, Report, Stop};
+use crate::schemas::Schemas;
 use crate::source::{Bounds, Source};
 use crate::store::Store;
 
@@ -116,6 +119,7 @@ async fn attempt<S: Source>(
     };
     let source = attach(beginning).await?;
     report.phases.connect_ms = elapsed(clock, started);
+    let attachment = source.attachment();
     let mut drain = Drain {
         job,
         store,
@@ -128,6 +132,8 @@ async fn attempt<S: Source>(
         started,
         end: Position::new(-1, -1),
         mark_delete: None,
+        attachment,
+        schemas: Schemas::default(),
         delivered: false,
         previous: None,
         read: Contents::default(),
@@ -157,6 +163,9 @@ struct Drain<'a, S, T> {
     end: Position,
     /// Where the cursor stood when it was last known: it never goes back while we hold the subscription.
     mark_delete: Option<Position>,
+    /// The attachment that the head was read with, or that it was found unchanged with.
+    attachment: Option<u64>,
+    schemas: Schemas,
     /// Whether the broker delivered anything.
     delivered: bool,
     /// The entry before the next one, to see what the broker left out.

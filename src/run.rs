@@ -71,12 +71,12 @@ impl Function {
             &self.rule.subscription,
             self.rule.warnings.clone(),
         );
+        let cluster = Cluster::new(&self.rule, broker_by);
         let attach = async |beginning| {
             let initial = match beginning {
                 Beginning::AsAsked if self.rule.start == Start::Latest => Initial::Latest,
                 Beginning::AsAsked | Beginning::Earliest => Initial::Earliest,
             };
-            let cluster = Cluster::new(&self.rule, broker_by);
             refuse_partitions(&self.rule.topic, cluster.partitions(&self.rule.topic).await?)?;
             cluster.attach(&self.rule.topic, &self.rule.subscription, initial).await
         };

@@ -8,7 +8,7 @@ use crate::head::{Head, Next};
 use crate::object::Object;
 use crate::report::{Stop, StoredObject};
 use crate::source::{Receipt, Source};
-use crate::span::{self, Link, Span};
+use crate::span::{self, Link};
 use crate::store::Store;
 
 use super::fill::Filled;
@@ -46,6 +46,12 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
                 self.start_over().await?;
                 continue;
             };
+            let warnings = self.schemas.keep(&self.job.folder, &mut self.source, self.store).await;
+            self.report.warnings.extend(warnings);
+            if !self.look().await? {
+                self.start_over().await?;
+                continue;
+            }
             if self.found_stored(&plan).await? {
                 self.suspect = true;
                 self.start_over().await?;
@@ -110,25 +116,10 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         Plan { object, contents, next }
     }
 
-    /// Look: we are still the attached consumer, the entries are still owed, and no object begins with
-    /// the first of them.
+    /// Whether an object begins with the first of the entries.
     async fn found_stored(&mut self, plan: &Plan) -> Result<bool> {
-        self.still_ours(plan.next.span).await?;
         let listing = self.catalogue.beginning_with(plan.next.span.first, plan.contents.first_publish_time);
         Ok(self.source.attend(listing).await?.is_some())
-    }
-
-    async fn still_ours(&mut self, span: Span) -> Result<()> {
-        match self.source.bounds().await?.still_owes(span.first.position) {
-            true => Ok(()),
-            false => {
-                let text = format!(
-                    "entries from {} on were acknowledged by somebody else meanwhile; what was read was dropped",
-                    span.first
-                );
-                Err(Error::new(Kind::Busy, text))
-            }
-        }
     }
 
     async fn write(&mut self, plan: Plan, stop: Stop) -> Result<Stop> {
@@ -136,7 +127,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         let storing = self.clock.now();
         let announced = Head { next: Some(next.clone()), ..self.head().clone() };
         self.source.attend(self.head.write(self.store, announced, self.clock.now_ms())).await?;
-        self.still_ours(next.span).await?;
+        self.look_again(next.span).await?;
         let (key, bytes) = (object.key.clone(), object.body.length());
         (self.watch)(Progress {
             messages: self.report.messages + contents.messages,
@@ -151,7 +142,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         self.head.fold(Some(link), None);
 
         let acknowledging = self.clock.now();
-        let receipt = self.source.acknowledge(stored).await;
+        let receipt = self.acknowledge(stored).await;
         self.report.phases.acknowledge_ms += elapsed(self.clock, acknowledging);
         self.read.add(&contents);
         self.report.stored(StoredObject {
@@ -166,7 +157,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         });
         match receipt? {
             Receipt::Confirmed => {
-                self.mark_delete = self.mark_delete.max(Some(next.span.last.position));
+                self.acknowledged(next.span.last.position);
                 Ok(stop)
             }
             Receipt::Unconfirmed => Ok(Stop::Unconfirmed),
@@ -181,6 +172,6 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         // It comes again, and is proved again: somebody may have moved the cursor before it meanwhile.
         self.held = None;
         self.source.rewind().await?;
-        self.nobody_else_ran().await
+        self.attach_to_it().await
     }
 }

@@ -1,0 +1,116 @@
+//! Whether what this run knows still holds, after somebody else may have held the subscription.
+//!
+//! ```text
+//!  the attachment is the one that the head was read with ── nobody else can have run; who moved the cursor is
+//!                                                           an administrator or the time to live
+//!  another one ── the head is unchanged ── the cursor did not go back ── go on
+//!                 │                        └ it did ── what is delivered is proved again from there
+//!                 └ changed: somebody else ran ── what was not written is dropped, the run ends
+//! ```
+//!
+//! **The cursor went forward** (skipped messages, expiry): what was delivered is stored all the same, since the
+//! bucket has it not and the head shows that nobody else writes, and acknowledging it moves nothing; what was not
+//! delivered is `missing`. Only once the object is announced, a cursor that moved while nobody of ours was
+//! attached ends the run: a late write of our own head over that of a faster run looks like an unchanged one.
+
+use crate::error::{Error, Kind, Result};
+use crate::message::Position;
+use crate::object::Stored;
+use crate::source::{Receipt, Source};
+use crate::span::Span;
+use crate::store::Store;
+
+use super::Drain;
+
+impl<S: Source, T: Store> Drain<'_, S, T> {
+    /// Looks after a reattachment, at no cost without one. False where the cursor went back: start over.
+    pub(super) async fn holds(&mut self) -> Result<bool> {
+        match self.source.attachment() == self.attachment {
+            true => Ok(true),
+            false => self.look().await,
+        }
+    }
+
+    /// Asks the broker: an answer proves that we hold the subscription, and nobody else ran since the head
+    /// was read. False where the cursor went back.
+    pub(super) async fn look(&mut self) -> Result<bool> {
+        let before = self.mark_delete;
+        self.attach_to_it().await?;
+        Ok(self.mark_delete >= before)
+    }
+
+    /// Takes the cursor as it stands now, on an attachment before which nobody else ran.
+    pub(super) async fn attach_to_it(&mut self) -> Result<()> {
+        loop {
+            let mark_delete = self.source.bounds().await?.mark_delete;
+            let attachment = self.source.attachment();
+            if attachment.is_some() && attachment == self.attachment {
+                self.mark_delete = mark_delete;
+                return Ok(());
+            }
+            self.nobody_else_ran().await?;
+            self.attachment = attachment;
+        }
+    }
+
+    /// Looks again, between announcing and storing. Where we had to attach anew, the entries must still be owed;
+    /// whether the cursor went back before them is found out when they are acknowledged.
+    pub(super) async fn look_again(&mut self, span: Span) -> Result<()> {
+        let mut known = self.attachment;
+        loop {
+            let bounds = self.source.bounds().await?;
+            let attachment = self.source.attachment();
+            if attachment.is_some() && attachment == known {
+                return Ok(());
+            }
+            self.nobody_else_ran().await?;
+            if !bounds.still_owes(span.first.position) {
+                let text = format!(
+                    "entries from {} on were acknowledged by somebody else meanwhile; what was read was dropped",
+                    span.first
+                );
+                return Err(Error::new(Kind::Busy, text));
+            }
+            known = attachment;
+        }
+    }
+
+    /// Acknowledges what is stored. Where we had to attach anew since the cursor was last seen, only if it did
+    /// not go back: what lies between is not known to be stored.
+    pub(super) async fn acknowledge(&mut self, stored: Stored) -> Result<Receipt> {
+        if self.source.attachment() != self.attachment {
+            let now = self.source.bounds().await.map_or(None, |bounds| bounds.mark_delete);
+            if now.is_none() || now < self.mark_delete {
+                return Ok(Receipt::Unconfirmed);
+            }
+        }
+        self.source.acknowledge(stored).await
+    }
+
+    /// Acknowledges what was skipped because it is stored, if anything waits for that.
+    pub(super) async fn acknowledge_held(&mut self) -> Result<()> {
+        let Some(held) = self.held.take() else { return Ok(()) };
+        let through = held.through();
+        match self.acknowledge(held).await? {
+            Receipt::Confirmed => self.acknowledged(through),
+            Receipt::Unconfirmed => self.report.warnings.push(
+                "the broker did not confirm the acknowledgement of entries stored before; they may come again".into(),
+            ),
+        }
+        Ok(())
+    }
+
+    /// The broker confirmed it: from now on the cursor is at this entry or behind it.
+    pub(super) fn acknowledged(&mut self, through: Position) {
+        // Brokers that do not say where the cursor stands are not held to it.
+        self.mark_delete = self.mark_delete.map(|at| at.max(through));
+    }
+
+    /// Somebody else may have held the subscription for a moment: if the head changed, he ran.
+    async fn nobody_else_ran(&mut self) -> Result<()> {
+        match self.source.attend(self.head.is_unchanged(self.store)).await? {
+            true => Ok(()),
+            false => Err(Error::new(Kind::Busy, "another run took over meanwhile; what this one had read was dropped")),
+        }
+    }
+}

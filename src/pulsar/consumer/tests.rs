@@ -1,0 +1,1 @@
+//! How much the consumer holds.
