@@ -1,17 +1,15 @@
 //! Whether what this run knows still holds, after somebody else may have held the subscription.
 //!
-//! ```text
-//!  the attachment is the one that the head was read with ── nobody else can have run; who moved the cursor is
-//!                                                           an administrator or the time to live
-//!  another one ── the head is unchanged ── the cursor did not go back ── go on
-//!                 │                        └ it did ── what is delivered is proved again from there
-//!                 └ changed: somebody else ran ── what was not written is dropped, the run ends
-//! ```
+//! | the attachment | the head | the cursor | then |
+//! |---|---|---|---|
+//! | the same | | forward: skipped messages, time to live | go on: what was delivered is stored, what was not is `missing` |
+//! | another one | unchanged | where it was | go on |
+//! | another one | unchanged | elsewhere | start over from there, everything proved again |
+//! | another one | changed | | somebody else ran: what was not written is dropped, the run ends |
 //!
-//! **The cursor went forward** (skipped messages, expiry): what was delivered is stored all the same, since the
-//! bucket has it not and the head shows that nobody else writes, and acknowledging it moves nothing; what was not
-//! delivered is `missing`. Only once the object is announced, a cursor that moved while nobody of ours was
-//! attached ends the run: a late write of our own head over that of a faster run looks like an unchanged one.
+//! As long as the attachment is the same nobody else can have acknowledged: a cursor that moved was moved by the
+//! broker or an administrator, and a backup that has the messages in hand keeps them. Ending the run for it
+//! would let a topic whose messages expire faster than runs end lose all of them.
 
 use crate::error::{Error, Kind, Result};
 use crate::message::Position;
@@ -23,7 +21,7 @@ use crate::store::Store;
 use super::Drain;
 
 impl<S: Source, T: Store> Drain<'_, S, T> {
-    /// Looks after a reattachment, at no cost without one. False where the cursor went back: start over.
+    /// Looks after a reattachment, at no cost without one. False where the cursor moved: start over.
     pub(super) async fn holds(&mut self) -> Result<bool> {
         match self.source.attachment() == self.attachment {
             true => Ok(true),
@@ -32,11 +30,14 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
     }
 
     /// Asks the broker: an answer proves that we hold the subscription, and nobody else ran since the head
-    /// was read. False where the cursor went back.
+    /// was read. False where what was read cannot be gone on with: start over.
     pub(super) async fn look(&mut self) -> Result<bool> {
-        let before = self.mark_delete;
+        let (before, attachment) = (self.mark_delete, self.attachment);
         self.attach_to_it().await?;
-        Ok(self.mark_delete >= before)
+        Ok(match self.attachment == attachment {
+            true => self.mark_delete >= before,
+            false => self.mark_delete == before,
+        })
     }
 
     /// Takes the cursor as it stands now, on an attachment before which nobody else ran.

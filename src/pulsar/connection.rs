@@ -126,6 +126,12 @@ impl Connection {
         self.max_message_size
     }
 
+    /// Bytes kept for what has arrived and for what is arriving.
+    #[cfg(test)]
+    pub fn buffered(&self) -> usize {
+        self.inbox.capacity()
+    }
+
     /// The protocol version that the broker announced.
     pub fn server_protocol(&self) -> i32 {
         self.server_protocol

@@ -76,6 +76,8 @@ pub struct Consumer<'c> {
     floor: Option<Position>,
     /// The floor when this consumer was attached: its first entry shows where the cursor stood.
     first_from: Option<Position>,
+    /// Whether the broker says where the cursor stands.
+    says_cursor: bool,
     /// Something was dropped for want of memory: nothing is accepted until a new consumer starts.
     dropped: bool,
     /// Why nothing more will come, found while doing something else.
@@ -105,6 +107,7 @@ impl<'c> Consumer<'c> {
             accepted: None,
             floor: None,
             first_from: None,
+            says_cursor: false,
             dropped: false,
             broken: None,
             read_anything: false,

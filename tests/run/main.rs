@@ -8,6 +8,8 @@ mod consumer;
 mod deaths;
 mod heads;
 mod histories;
+mod interruptions;
 mod promises;
 mod recovery;
+mod schemas;
 mod world;

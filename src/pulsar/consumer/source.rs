@@ -27,6 +27,7 @@ impl Source for Consumer<'_> {
         let answer = answer.get_last_message_id_response.unwrap_or_default();
         // The subscription exists. If it is removed under us, it must not begin anew behind what is unread.
         self.subscription.initial = Initial::Earliest;
+        self.says_cursor = answer.consumer_mark_delete_position.is_some();
         Ok(Bounds {
             last: position(&answer.last_message_id),
             mark_delete: answer.consumer_mark_delete_position.as_ref().map(position),
@@ -84,8 +85,8 @@ impl Source for Consumer<'_> {
 
     async fn acknowledge(&mut self, stored: Stored) -> Result<Receipt> {
         let through = stored.through();
-        if !self.attached {
-            // Where the cursor stands is not known any more: what lies before it may not be ours to acknowledge.
+        if !self.attached || (self.first_from.is_some() && !self.says_cursor) {
+            // Where the cursor stands is not known any more: what lies behind it may not be ours to acknowledge.
             return Ok(Receipt::Unconfirmed);
         }
         let sent_by = self.id;
