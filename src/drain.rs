@@ -8,9 +8,11 @@
 //! The promise: an entry is acknowledged only after the store has confirmed the object that holds it,
 //! and whatever instant a run dies at, the next one finds out from the head and the bucket what was
 //! stored. Every `await` below is a place to die at; nothing is undone anywhere, because nothing needs
-//! to be. `drain::object` has the six steps, `drain::fill` the reading.
+//! to be. `drain::object` has the six steps, `drain::fill` the reading, `drain::hold` what becomes of both
+//! when the connection is lost in between.
 
 mod fill;
+mod hold;
 mod object;
 mod parts;
 mod recover;
@@ -34,6 +36,7 @@ use crate::message::Position;
 use crate::object::Kept;
 use crate::report::{self, Load, Outcome, Report, Stop};
 use crate::rule::Start;
+use crate::schemas::Schemas;
 use crate::source::Source;
 use crate::store::Store;
 
@@ -119,6 +122,7 @@ async fn attempt<S: Source>(
     let (head, beginning) = Box::pin(start::open(job, store, &catalogue, &place, clock)).await?;
     let source = attach(beginning).await?;
     report.phases.connect_ms = elapsed(clock, started);
+    let attachment = source.attachment();
     let mut drain = Drain {
         job,
         store,
@@ -131,6 +135,8 @@ async fn attempt<S: Source>(
         started,
         end: Position::new(-1, -1),
         mark_delete: None,
+        attachment,
+        schemas: Schemas::default(),
         delivered: false,
         previous: None,
         read: Contents::default(),
@@ -164,6 +170,9 @@ struct Drain<'a, S, T> {
     end: Position,
     /// Where the cursor stood when it was last known: it never goes back while we hold the subscription.
     mark_delete: Option<Position>,
+    /// The attachment that the head was read with, or that it was found unchanged with.
+    attachment: Option<u64>,
+    schemas: Schemas,
     /// Whether the broker delivered anything.
     delivered: bool,
     /// The entry before the next one, to see what the broker left out.

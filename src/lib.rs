@@ -28,6 +28,7 @@ pub mod pulsar;
 pub mod report;
 pub mod rule;
 pub mod run;
+pub mod schemas;
 pub mod secret;
 pub mod source;
 pub mod span;

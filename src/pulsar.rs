@@ -7,7 +7,8 @@
 //!
 //! It is written on the `pulsar` crate's protocol types. That crate's own consumer sends
 //! acknowledgements behind undelivered messages and does not wait for the broker's answer, which is
-//! what a function that stops after each run cannot live with. Nothing here runs in the background:
+//! what a function that stops after each run cannot live with. A consumer that loses its connection, or is
+//! closed by the broker, attaches itself anew. Nothing here runs in the background:
 //! a dropped future leaves nothing behind but a closed connection.
 
 mod address;
@@ -35,8 +36,7 @@ impl Cluster<'_> {
     ///
     /// Errors: `Busy` where somebody else holds it, `NotFound` for a topic that does not exist (none is
     /// created), `Denied` for a refused token or a missing grant, with the broker's own words.
-    pub async fn attach(&self, topic: &TopicName, subscription: &str, initial: Initial) -> Result<Consumer> {
-        let connection = self.connect(topic).await?;
+    pub async fn attach<'c>(&'c self, topic: &TopicName, subscription: &str, initial: Initial) -> Result<Consumer<'c>> {
         let subscription = Subscription {
             topic: topic.to_string(),
             name: subscription.to_owned(),
@@ -44,7 +44,7 @@ impl Cluster<'_> {
             durable: true,
             initial,
         };
-        Consumer::attach(connection, subscription).await
+        Consumer::attach(self, topic, subscription).await
     }
 
     /// The mark-delete position of a subscription that begins at `start` now. Found with a reader beside the
@@ -52,7 +52,6 @@ impl Cluster<'_> {
     ///
     /// Errors: `Invalid` for a message id that the topic does not hold, with the one that comes next.
     pub async fn place(&self, topic: &TopicName, subscription: &str, start: Start) -> Result<Position> {
-        let connection = self.connect(topic).await?;
         let reader = Subscription {
             topic: topic.to_string(),
             name: format!("{subscription}.start"),
@@ -60,6 +59,6 @@ impl Cluster<'_> {
             durable: false,
             initial: if start == Start::Latest { Initial::Latest } else { Initial::Earliest },
         };
-        Consumer::attach(connection, reader).await?.place(start).await
+        Consumer::attach(self, topic, reader).await?.place(start).await
     }
 }

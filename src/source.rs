@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use crate::error::Result;
 use crate::message::{Entry, Position};
 use crate::object::Stored;
+use crate::schemas::Schema;
 
 /// What [`Source::next`] brings.
 #[derive(Debug)]
@@ -17,8 +18,8 @@ pub enum Next {
     Entry(Entry),
     /// Nothing came until the given instant.
     Silence,
-    /// A new consumer had to be attached. Nothing is lost or repeated by that, but somebody else may have
-    /// held the subscription in between: read the head again before going on.
+    /// A new consumer had to be attached, as [`Source::attachment`] shows. Nothing is lost or repeated by that,
+    /// but somebody else may have held the subscription in between: read the head again before going on.
     Reattached,
 }
 
@@ -75,8 +76,8 @@ pub enum Receipt {
 /// One partition, read by one subscription. Entries come in order, whole, each once, except that what
 /// is not acknowledged comes again after [`Source::rewind`] or in a later run.
 pub trait Source {
-    /// The last entry and the mark-delete position. An error also where our consumer is no longer
-    /// the one attached: an answer proves that it is.
+    /// The last entry and the mark-delete position. Attaches anew where our consumer is gone: the answer
+    /// proves that the consumer which [`Source::attachment`] names afterwards holds the subscription.
     fn bounds(&mut self) -> impl Future<Output = Result<Bounds>>;
 
     /// Moves the cursor, and attaches to it again. Afterwards no entry counts as acknowledged one by one: all
@@ -89,6 +90,10 @@ pub trait Source {
     /// The next entry, waiting at most until `until`.
     fn next(&mut self, until: Instant) -> impl Future<Output = Result<Next>>;
 
+    /// The attachment: a number that never comes again, and `None` once it is known to be lost. As long as
+    /// it stays the same, nobody else can have held the subscription.
+    fn attachment(&self) -> Option<u64>;
+
     /// Gives an entry back: the next [`Source::next`] yields it again.
     fn unread(&mut self, entry: Entry);
 
@@ -98,8 +103,12 @@ pub trait Source {
     /// Entries not acknowledged, as the broker counts them.
     fn backlog(&mut self) -> impl Future<Output = Result<Option<u64>>>;
 
-    /// Acknowledges everything up to what was stored, and waits for the broker's receipt.
+    /// Acknowledges everything up to what was stored, and waits for the broker's receipt. Nothing is sent
+    /// where the attachment is known to be lost; that is `Unconfirmed`.
     fn acknowledge(&mut self, stored: Stored) -> impl Future<Output = Result<Receipt>>;
+
+    /// The schema of this version, as a message names it; `None` where the broker has none.
+    fn schema(&mut self, version: &[u8]) -> impl Future<Output = Result<Option<Schema>>>;
 
     /// Runs `work` to its end, keeping the connection alive meanwhile. What the broker delivers is kept
     /// within the memory budget.

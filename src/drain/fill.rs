@@ -37,6 +37,9 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
     pub(super) async fn fill(&mut self) -> Result<Filled> {
         let mut batch: Option<Batch> = None;
         loop {
+            if !self.holds().await? {
+                return Ok(Filled::Replan);
+            }
             let spooled = batch.as_ref().map_or(0, Batch::written_at_most);
             let (stop_at, late) = self.stop_reading_at(spooled);
             let now = self.clock.now();
@@ -60,12 +63,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
                 Next::Silence if self.source.backlog().await? == Some(0) => {
                     return Ok(Filled::Done(batch, Stop::Stalled));
                 }
-                Next::Silence => continue,
-                Next::Reattached => {
-                    self.nobody_else_ran().await?;
-                    self.nobody_went_back().await?;
-                    continue;
-                }
+                Next::Silence | Next::Reattached => continue,
             };
             match self.take(entry, &mut batch).await? {
                 Taken::On => {}
@@ -224,6 +222,9 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
             }
         }
         self.note_gap(entry);
+        if let Some(version) = &entry.metadata.schema_version {
+            self.schemas.meet(version);
+        }
         let contents = into.contents();
         let same_ledger = entry.position.ledger == self.end.ledger;
         (self.watch)(Progress {
@@ -263,26 +264,6 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         }
         self.previous = self.previous.max(Some(at));
         self.chunks.passed(at);
-    }
-
-    /// While nobody held the subscription, an administrator may have moved the cursor back: what is then
-    /// delivered again is not what this run had read.
-    async fn nobody_went_back(&mut self) -> Result<()> {
-        let now = self.source.bounds().await?.mark_delete;
-        match now < self.mark_delete {
-            true => {
-                Err(Error::new(Kind::Busy, "the cursor was moved back meanwhile; what this run had read was dropped"))
-            }
-            false => Ok(()),
-        }
-    }
-
-    /// Somebody else may have held the subscription for a moment: if the head changed, he ran.
-    pub(super) async fn nobody_else_ran(&mut self) -> Result<()> {
-        match self.source.attend(self.head.is_unchanged(self.store)).await? {
-            true => Ok(()),
-            false => Err(Error::new(Kind::Busy, "another run took over meanwhile; what this one had read was dropped")),
-        }
     }
 }
 

@@ -8,7 +8,7 @@ use crate::head::{Head, Next};
 use crate::object::Object;
 use crate::report::{Stop, StoredObject};
 use crate::source::Source;
-use crate::span::{self, Link, Span};
+use crate::span::{self, Link};
 use crate::store::Store;
 
 use super::fill::Filled;
@@ -47,6 +47,12 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
                 self.start_over().await?;
                 continue;
             };
+            let warnings = self.schemas.keep(&self.job.folder, &mut self.source, self.store).await;
+            self.report.warnings.extend(warnings);
+            if !self.look().await? {
+                self.start_over().await?;
+                continue;
+            }
             if self.found_stored(&plan).await? {
                 self.suspect = true;
                 self.start_over().await?;
@@ -111,25 +117,10 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         Plan { object, contents, next }
     }
 
-    /// Look: we are still the attached consumer, the entries are still owed, and no object begins with
-    /// the first of them.
+    /// Whether an object begins with the first of the entries.
     async fn found_stored(&mut self, plan: &Plan) -> Result<bool> {
-        self.still_ours(plan.next.span).await?;
         let listing = self.catalogue.beginning_with(plan.next.span.first, plan.contents.first_publish_time);
         Ok(self.source.attend(listing).await?.is_some())
-    }
-
-    async fn still_ours(&mut self, span: Span) -> Result<()> {
-        match self.source.bounds().await?.still_owes(span.first.position) {
-            true => Ok(()),
-            false => {
-                let text = format!(
-                    "entries from {} on were acknowledged by somebody else meanwhile; what was read was dropped",
-                    span.first
-                );
-                Err(Error::new(Kind::Busy, text))
-            }
-        }
     }
 
     async fn write(&mut self, plan: Plan, stop: Stop) -> Result<Stop> {
@@ -137,7 +128,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         let storing = self.clock.now();
         let announced = Head { next: Some(next.clone()), ..self.head().clone() };
         self.source.attend(self.head.write(self.store, announced, self.clock.now_ms())).await?;
-        self.still_ours(next.span).await?;
+        self.look_again(next.span).await?;
         let (key, bytes) = (object.key.clone(), object.body.length());
         (self.watch)(Progress {
             messages: self.report.messages + contents.messages,
@@ -198,6 +189,6 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         (self.kept, self.owes) = (None, false);
         self.chunks.clear();
         self.source.rewind().await?;
-        self.nobody_else_ran().await
+        self.attach_to_it().await.map(drop)
     }
 }

@@ -114,10 +114,10 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
             return Ok(Acknowledged::Nothing);
         };
         let through = stored.through();
-        match self.source.acknowledge(stored).await? {
+        match self.acknowledge(stored).await? {
             Receipt::Unconfirmed => Ok(Acknowledged::Unconfirmed),
             Receipt::Confirmed => {
-                self.mark_delete = self.mark_delete.max(Some(through));
+                self.acknowledged(through);
                 Ok(Acknowledged::Through(through))
             }
         }

@@ -288,8 +288,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
             Target::At(at) => Seek::behind(at),
         };
         self.source.seek(seek).await?;
-        let after = self.source.bounds().await?;
-        self.mark_delete = after.mark_delete;
+        let after = self.attach_to_it().await?;
         let Some(at) = after.mark_delete else { return Ok(after) };
         // A position in a ledger that was trimmed meanwhile becomes the one before the next ledger; one
         // before a ledger is the same as the last one of the ledger before.

@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use pulsar::proto::{
-    AuthData, BaseCommand, CommandAuthResponse, CommandConnect, CommandPong, FeatureFlags, base_command::Type,
+    AuthData, BaseCommand, CommandAuthResponse, CommandConnect, CommandPing, CommandPong, FeatureFlags,
+    base_command::Type,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 
 use super::address::Address;
@@ -30,7 +31,9 @@ const PROTOCOL_VERSION: i32 = 19;
 pub(crate) const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// How long a broker may take to answer one request.
 pub(crate) const ANSWER_LIMIT: Duration = Duration::from_secs(15);
-/// A broker sends a PING each 30 s; twice that without a byte is a dead connection.
+/// A broker that sent nothing for so long is asked whether it is there, and lost if it sends nothing for as
+/// long again. It asks us as often.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
 const READ_CHUNK: usize = 128 << 10;
 const DEFAULT_MAX_MESSAGE_SIZE: usize = 5 << 20;
 
@@ -47,6 +50,9 @@ pub(crate) struct Connection {
     stream: Stream,
     inbox: BytesMut,
     outbox: BytesMut,
+    /// Ticks after each [`KEEP_ALIVE`] without a byte.
+    silence: Interval,
+    pinged: bool,
     token: Option<Secret>,
     deadline: Instant,
     address: Address,
@@ -64,6 +70,8 @@ impl Connection {
             stream,
             inbox: BytesMut::with_capacity(READ_CHUNK),
             outbox: BytesMut::new(),
+            silence: silence(),
+            pinged: false,
             token: who.token.cloned(),
             deadline: who.deadline,
             address: address.clone(),
@@ -110,6 +118,12 @@ impl Connection {
     /// The largest entry the broker will send, in bytes of payload.
     pub fn max_message_size(&self) -> usize {
         self.max_message_size
+    }
+
+    /// Bytes kept for what has arrived and for what is arriving.
+    #[cfg(test)]
+    pub fn buffered(&self) -> usize {
+        self.inbox.capacity()
     }
 
     /// The protocol version that the broker announced.
@@ -168,7 +182,21 @@ impl Connection {
                 Err(wanted) => wanted,
             };
             self.inbox.reserve((wanted - self.inbox.len()).max(READ_CHUNK));
-            match self.stream.read_buf(&mut self.inbox).await {
+            let read = tokio::select! {
+                biased;
+                read = self.stream.read_buf(&mut self.inbox) => read,
+                _ = self.silence.tick() => {
+                    if self.pinged {
+                        return Err(self.lost().because("it has been silent for a minute"));
+                    }
+                    self.pinged = true;
+                    self.send(&BaseCommand { ping: Some(CommandPing {}), ..command(Type::Ping) }, &[]);
+                    continue;
+                }
+            };
+            self.silence.reset();
+            self.pinged = false;
+            match read {
                 Ok(0) => return Err(self.lost()),
                 Ok(_) => {}
                 Err(e) => return Err(self.lost().because(e)),
@@ -224,6 +252,7 @@ impl Connection {
             command.lookup_topic_response.as_mut().and_then(|response| response.message.as_mut()),
             command.ack_response.as_mut().and_then(|response| response.message.as_mut()),
             command.consumer_stats_response.as_mut().and_then(|response| response.error_message.as_mut()),
+            command.get_schema_response.as_mut().and_then(|response| response.error_message.as_mut()),
         ];
         for words in words.into_iter().flatten() {
             *words = token.redact(words);
@@ -262,6 +291,14 @@ impl Connection {
     }
 }
 
+fn silence() -> Interval {
+    let mut silence = interval(KEEP_ALIVE);
+    // A frozen process must not find itself a minute late in one go.
+    silence.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    silence.reset();
+    silence
+}
+
 /// A command with nothing but its type.
 pub(crate) fn command(r#type: Type) -> BaseCommand {
     BaseCommand { r#type: r#type as i32, ..BaseCommand::default() }
@@ -276,6 +313,7 @@ pub(crate) fn answered(command: &BaseCommand) -> Option<u64> {
         Type::LookupResponse => command.lookup_topic_response.as_ref().map(|c| c.request_id),
         Type::GetLastMessageIdResponse => command.get_last_message_id_response.as_ref().map(|c| c.request_id),
         Type::ConsumerStatsResponse => command.consumer_stats_response.as_ref().map(|c| c.request_id),
+        Type::GetSchemaResponse => command.get_schema_response.as_ref().map(|c| c.request_id),
         Type::AckResponse => command.ack_response.as_ref().and_then(|c| c.request_id),
         _ => None,
     }

@@ -9,8 +9,12 @@
 //! Owns the order of entries and the memory they may take. Does not own what is done with them.
 
 mod place;
+mod reattach;
+mod schema;
 mod seek;
 mod source;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -24,15 +28,18 @@ use pulsar::proto::{
 use super::connection::{ANSWER_LIMIT, Connection, answered, command, connection_silent, within};
 use super::failure::refused;
 use super::frame::{self, Frame};
+use super::lookup::Cluster;
 use super::permits::Permits;
 use crate::error::{Error, Kind, Result};
 use crate::message::{Entry, Position};
+use crate::rule::TopicName;
 
 /// Read-ahead: bytes of entries that may wait in memory or be on their way.
 const READ_AHEAD: usize = 8 << 20;
 /// The first protocol version whose brokers answer an acknowledgement.
 const RECEIPTS_SINCE: i32 = 17;
 const GOODBYE_LIMIT: Duration = Duration::from_secs(2);
+const WENT_BACK: &str = "the cursor was moved back meanwhile; what this run had read was dropped";
 
 /// Where a subscription that does not exist yet begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,16 +61,27 @@ pub struct Subscription {
     pub initial: Initial,
 }
 
-pub struct Consumer {
+pub struct Consumer<'c> {
+    /// Where the way to the broker is found again.
+    cluster: &'c Cluster<'c>,
+    topic: TopicName,
     connection: Connection,
     subscription: Subscription,
     /// A new one for each attachment: frames for an old one are dropped.
     id: u64,
+    /// False once the connection is lost or the broker has closed the consumer.
+    attached: bool,
     queue: VecDeque<Entry>,
     queued_bytes: usize,
     permits: Permits,
     /// The newest entry handed out or queued: what a new consumer brings again is dropped up to here.
     accepted: Option<Position>,
+    /// Nothing before this may come any more: it is acknowledged, or was not owed when reading began.
+    floor: Option<Position>,
+    /// The floor when this consumer was attached: its first entry shows where the cursor stood.
+    first_from: Option<Position>,
+    /// Whether the broker says where the cursor stands.
+    says_cursor: bool,
     /// Something was dropped for want of memory: nothing is accepted until a new consumer starts.
     dropped: bool,
     /// Why nothing more will come, found while doing something else.
@@ -71,30 +89,49 @@ pub struct Consumer {
     read_anything: bool,
 }
 
-impl Consumer {
+impl<'c> Consumer<'c> {
     /// Attaches to the subscription, creating it (durable) where it does not exist. Never creates a topic.
-    pub(crate) async fn attach(connection: Connection, subscription: Subscription) -> Result<Self> {
+    pub(crate) async fn attach(
+        cluster: &'c Cluster<'c>,
+        topic: &TopicName,
+        subscription: Subscription,
+    ) -> Result<Consumer<'c>> {
+        let connection = cluster.connect(topic).await?;
         let largest = connection.max_message_size();
         let mut consumer = Consumer {
+            cluster,
+            topic: topic.clone(),
             connection,
             subscription,
             id: 1,
+            attached: false,
             queue: VecDeque::new(),
             queued_bytes: 0,
             permits: Permits::new(READ_AHEAD, largest),
             accepted: None,
+            floor: None,
+            first_from: None,
+            says_cursor: false,
             dropped: false,
             broken: None,
             read_anything: false,
         };
-        match consumer.subscription.durable {
-            true => consumer.subscribe().await?,
-            // The broker takes a while to forget the reader before.
-            false => consumer.subscribe_again().await?,
+        // The broker takes a while to forget a reader from before.
+        let subscribed = match consumer.subscription.durable {
+            true => consumer.subscribe().await,
+            false => consumer.subscribe_again().await,
+        };
+        match subscribed {
+            Ok(()) => consumer.attached = true,
+            // The topic is being moved, or the subscription is fenced.
+            Err(error) if error.kind() == Kind::Unavailable => consumer.reattach().await?,
+            Err(error) => return Err(error),
         }
         Ok(consumer)
     }
+}
 
+impl Consumer<'_> {
     async fn subscribe(&mut self) -> Result<()> {
         let (doing, request_id, ask) = self.subscription_request();
         self.ask(&doing, request_id, ask).await.map(drop)
@@ -155,12 +192,21 @@ impl Consumer {
                 }
             }
         };
-        within(ANSWER_LIMIT, deadline, wait, || connection_silent(&address)).await?
+        match within(ANSWER_LIMIT, deadline, wait, || connection_silent(&address)).await {
+            Ok(answer) => answer,
+            Err(silent) => {
+                self.attached = false;
+                Err(silent)
+            }
+        }
     }
 
-    /// Reads one frame: an entry goes to the queue, anything that may be an answer is returned.
+    /// Reads one frame: an entry goes to the queue, anything that may be an answer is returned. After an error
+    /// that is `Unavailable` the consumer is not attached any more.
     async fn receive(&mut self) -> Result<Option<BaseCommand>> {
-        let Frame { command, rest } = self.connection.receive().await?;
+        let frame = self.connection.receive().await;
+        self.attached &= frame.is_ok();
+        let Frame { command, rest } = frame?;
         match command.r#type() {
             Type::Message => {
                 let message = command.message.unwrap_or_default();
@@ -169,9 +215,11 @@ impl Consumer {
                 }
                 Ok(None)
             }
+            // It may name the new broker; a lookup does so in every version.
             Type::CloseConsumer
                 if command.close_consumer.as_ref().is_some_and(|close| close.consumer_id == self.id) =>
             {
+                self.attached = false;
                 let text =
                     "the broker closed the consumer (the topic is being unloaded, or the subscription was taken away)";
                 Err(Error::new(Kind::Unavailable, text))
@@ -188,6 +236,11 @@ impl Consumer {
                 .because(why)
         })?;
         self.permits.used(delivered.metadata.num_messages_in_batch.unwrap_or(1), size);
+        if self.first_from.take().is_some_and(|from| position < from) {
+            // Brokers that do not say where the cursor stands are found out by what they deliver.
+            return Err(Error::new(Kind::Busy, WENT_BACK));
+        }
+        self.floor.get_or_insert(position);
         if self.accepted.is_some_and(|accepted| position <= accepted) {
             return Ok(());
         }
@@ -222,17 +275,6 @@ impl Consumer {
             let flow = CommandFlow { consumer_id: self.id, message_permits: permits };
             self.connection.send(&BaseCommand { flow: Some(flow), ..command(Type::Flow) }, &[]);
         }
-    }
-
-    /// A new consumer in place of this one: the broker delivers again from behind the mark-delete position.
-    async fn reattach(&mut self) -> Result<()> {
-        // What is still on its way for the old consumer is not for the new one: from here on it is dropped.
-        let old = self.id;
-        self.id += 1;
-        self.dropped = false;
-        self.permits.restart();
-        self.close_consumer(old).await?;
-        self.subscribe().await
     }
 
     fn unbroken(&mut self) -> Result<()> {

@@ -20,6 +20,7 @@ mod http;
 mod log;
 mod record;
 mod reply;
+mod schema;
 mod script;
 mod state;
 #[cfg(test)]
@@ -30,6 +31,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pulsar::proto::BaseCommand;
+pub use pulsar::proto::Schema;
 pub use pulsar::proto::ServerError;
 pub use pulsar::proto::base_command::Type as CommandType;
 use tokio::net::{TcpListener, TcpStream};

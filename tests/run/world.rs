@@ -178,6 +178,26 @@ impl World {
         report
     }
 
+    /// A run to which something happens at its `k`th request, while nobody waits for it; then it goes on to its
+    /// end. `None` if it made fewer requests: then nothing happened.
+    pub async fn run_interrupted_at(&self, k: usize, happens: impl AsyncFnOnce()) -> Option<Report> {
+        let before = self.requests();
+        let function = self.function();
+        let mut watch = |_| {};
+        let mut run = Box::pin(function.invoke(None, &self.clock, &mut watch));
+        let report = poll_fn(|context| {
+            if self.requests() - before >= k {
+                return Poll::Ready(None);
+            }
+            run.as_mut().poll(context).map(Some)
+        });
+        if report.await.is_some() {
+            return None;
+        }
+        happens().await;
+        Some(run.await)
+    }
+
     /// A run that dies once its announcement is written and its object is not.
     pub async fn dies_before_storing(&self) {
         let puts = || self.bucket.requests().iter().filter(|op| **op == Op::Put).count();
@@ -209,9 +229,9 @@ impl World {
         panic!("not drained after {most} runs");
     }
 
-    /// Keys of objects, heads left out.
+    /// Keys of objects, heads and schemas left out.
     pub fn objects(&self) -> Vec<String> {
-        self.bucket.keys().into_iter().filter(|key| !key.ends_with("_head.json")).collect()
+        self.bucket.keys().into_iter().filter(|key| !key.ends_with(".json")).collect()
     }
 
     /// Panics if there is no head.

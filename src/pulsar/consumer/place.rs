@@ -14,7 +14,7 @@ use crate::source::{Bounds, Next, Seek, Source};
 const FIRST_LIMIT: Duration = Duration::from_secs(5);
 const MOST_ATTEMPTS: u32 = 6;
 
-impl Consumer {
+impl Consumer<'_> {
     /// The mark-delete position of a subscription that begins at `start` now; then the reader is gone.
     pub(crate) async fn place(mut self, start: Start) -> Result<Position> {
         let found = self.find(start).await;
@@ -36,7 +36,7 @@ impl Consumer {
             match self.look(start).await {
                 Ok(Some(found)) => return Ok(found),
                 Ok(None) => {}
-                Err(error) if error.kind() == Kind::Unavailable => self.subscribe_again().await?,
+                Err(error) if error.kind() == Kind::Unavailable => self.renew().await?,
                 Err(error) => return Err(error),
             }
         }

@@ -28,7 +28,7 @@ const FENCED_LIMIT: Duration = Duration::from_secs(15);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-impl Consumer {
+impl Consumer<'_> {
     pub(super) async fn move_cursor(&mut self, to: Seek) -> Result<()> {
         self.unbroken()?;
         let request_id = self.connection.request_id();
@@ -41,16 +41,18 @@ impl Consumer {
         self.connection.send(&BaseCommand { seek: Some(seek), ..command(Type::Seek) }, &[]);
         let (address, deadline) = (self.connection.address().clone(), self.connection.deadline());
         let silent = || connection_silent(&address);
+        self.attached = false;
         let closed = within(ANSWER_LIMIT, deadline, self.sought(request_id), silent).await??;
         if !closed {
             within(ANSWER_LIMIT, deadline, self.taken_off(), silent).await??;
         }
         self.queue.clear();
         self.queued_bytes = 0;
-        self.accepted = None;
-        self.dropped = false;
-        self.permits.restart();
-        self.subscribe_again().await
+        (self.accepted, self.floor) = (None, None);
+        self.forget_attachment();
+        self.subscribe_again().await?;
+        self.attached = true;
+        Ok(())
     }
 
     /// Waits for the answer; true if our consumer was closed before it.

@@ -10,19 +10,26 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::super::connection::command;
 use super::super::failure::refused;
-use super::{Consumer, GOODBYE_LIMIT, RECEIPTS_SINCE, position};
+use super::{Consumer, GOODBYE_LIMIT, Initial, RECEIPTS_SINCE, position};
 use crate::error::{Kind, Result};
-use crate::message::Entry;
+use crate::message::{Entry, Position};
 use crate::object::Stored;
+use crate::schemas::Schema;
 use crate::source::{Bounds, Next, Receipt, Seek, Source};
 
-impl Source for Consumer {
+impl Source for Consumer<'_> {
     async fn bounds(&mut self) -> Result<Bounds> {
-        let request_id = self.connection.request_id();
-        let ask = CommandGetLastMessageId { consumer_id: self.id, request_id };
-        let ask = BaseCommand { get_last_message_id: Some(ask), ..command(Type::GetLastMessageId) };
-        let answer = self.ask("asking for the last message id", request_id, ask).await?;
+        let ask = |consumer_id, request_id| {
+            let ask = CommandGetLastMessageId { consumer_id, request_id };
+            BaseCommand { get_last_message_id: Some(ask), ..command(Type::GetLastMessageId) }
+        };
+        let answer = self.question("asking for the last message id", ask).await?;
         let answer = answer.get_last_message_id_response.unwrap_or_default();
+        // The subscription exists. If it is removed under us, it must not begin anew behind what is unread.
+        if self.subscription.durable {
+            self.subscription.initial = Initial::Earliest;
+        }
+        self.says_cursor = answer.consumer_mark_delete_position.is_some();
         Ok(Bounds {
             last: position(&answer.last_message_id),
             mark_delete: answer.consumer_mark_delete_position.as_ref().map(position),
@@ -39,16 +46,21 @@ impl Source for Consumer {
             if let Some(entry) = self.pop() {
                 return Ok(Next::Entry(entry));
             }
-            if self.dropped {
-                self.reattach().await?;
+            if !self.attached || self.dropped {
+                self.renew().await?;
                 return Ok(Next::Reattached);
             }
             self.grant();
             match timeout_at(until, self.receive()).await {
                 Err(_) => return Ok(Next::Silence),
+                Ok(Err(error)) if error.kind() == Kind::Unavailable => {}
                 Ok(received) => drop(received?),
             }
         }
+    }
+
+    fn attachment(&self) -> Option<u64> {
+        self.attached.then_some(self.id)
     }
 
     fn unread(&mut self, entry: Entry) {
@@ -60,15 +72,17 @@ impl Source for Consumer {
         self.queue.clear();
         self.queued_bytes = 0;
         self.accepted = None;
-        self.reattach().await
+        self.floor = None;
+        self.renew().await
     }
 
     async fn backlog(&mut self) -> Result<Option<u64>> {
-        let request_id = self.connection.request_id();
-        let ask = CommandConsumerStats { request_id, consumer_id: self.id };
-        let ask = BaseCommand { consumer_stats: Some(ask), ..command(Type::ConsumerStats) };
+        let ask = |consumer_id, request_id| {
+            let ask = CommandConsumerStats { request_id, consumer_id };
+            BaseCommand { consumer_stats: Some(ask), ..command(Type::ConsumerStats) }
+        };
         let doing = "asking for the backlog";
-        let answer = self.ask(doing, request_id, ask).await?.consumer_stats_response.unwrap_or_default();
+        let answer = self.question(doing, ask).await?.consumer_stats_response.unwrap_or_default();
         match answer.error_code {
             Some(code) => Err(refused(doing, code, answer.error_message.as_deref().unwrap_or_default())),
             None => Ok(answer.msg_backlog),
@@ -77,6 +91,57 @@ impl Source for Consumer {
 
     async fn acknowledge(&mut self, stored: Stored) -> Result<Receipt> {
         let through = stored.through();
+        if !self.attached || (self.first_from.is_some() && !self.says_cursor) {
+            // Where the cursor stands is not known any more: what lies behind it may not be ours to acknowledge.
+            return Ok(Receipt::Unconfirmed);
+        }
+        let sent_by = self.id;
+        let received = self.send_acknowledgement(through).await?;
+        // The broker handles a connection's commands in order: this answer comes after the acknowledgement,
+        // and its mark-delete position shows what became of it, also where we had to attach anew.
+        let confirmed = match self.bounds().await {
+            Ok(Bounds { mark_delete: Some(at), .. }) => at >= through,
+            Ok(Bounds { mark_delete: None, .. }) => received || self.id == sent_by,
+            Err(_) => false,
+        };
+        if !confirmed {
+            return Ok(Receipt::Unconfirmed);
+        }
+        self.floor = self.floor.max(Some(Position::new(through.ledger, through.entry.saturating_add(1))));
+        Ok(Receipt::Confirmed)
+    }
+
+    async fn schema(&mut self, version: &[u8]) -> Result<Option<Schema>> {
+        self.ask_schema(version).await
+    }
+
+    async fn attend<F: Future>(&mut self, work: F) -> F::Output {
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return done,
+                received = self.receive(), if self.attached && self.broken.is_none() => {
+                    // A lost connection is no error yet: whoever needs it next attaches anew.
+                    self.broken = received.err().filter(|error| error.kind() != Kind::Unavailable);
+                }
+            }
+        }
+    }
+
+    async fn close(mut self) {
+        if self.read_anything && self.attached && self.broken.is_none() {
+            // Whether or not the broker answers, the connection is closed next.
+            let deadline = self.connection.deadline();
+            let _ = timeout_at(deadline, timeout(GOODBYE_LIMIT, self.close_consumer(self.id))).await;
+        }
+        self.connection.close(GOODBYE_LIMIT).await;
+    }
+}
+
+impl Consumer<'_> {
+    /// Whether the broker sent its receipt. Not, where it sends none or the connection is lost over it.
+    async fn send_acknowledgement(&mut self, through: Position) -> Result<bool> {
         let receipts = self.connection.server_protocol() >= RECEIPTS_SINCE;
         let request_id = self.connection.request_id();
         let id =
@@ -89,46 +154,20 @@ impl Source for Consumer {
             ..CommandAck::default()
         };
         let ack = BaseCommand { ack: Some(ack), ..command(Type::Ack) };
-        if receipts {
-            match self.ask("acknowledging", request_id, ack).await {
-                Ok(answer) => {
-                    let answer = answer.ack_response.unwrap_or_default();
-                    if let Some(code) = answer.error {
-                        return Err(refused("acknowledging", code, answer.message.as_deref().unwrap_or_default()));
-                    }
-                }
-                Err(error) if error.kind() == Kind::Unavailable => return Ok(Receipt::Unconfirmed),
-                Err(error) => return Err(error),
-            }
-        } else {
+        if !receipts {
             self.connection.send(&ack, &[]);
+            return Ok(false);
         }
-        // The broker handles a connection's commands in order: this answer comes after the acknowledgement,
-        // and its mark-delete position shows what became of it.
-        match self.bounds().await {
-            Ok(Bounds { mark_delete: Some(at), .. }) if at < through => Ok(Receipt::Unconfirmed),
-            Ok(_) => Ok(Receipt::Confirmed),
-            Err(_) => Ok(Receipt::Unconfirmed),
+        let doing = "acknowledging";
+        let answer = match self.ask(doing, request_id, ack).await {
+            Ok(answer) => answer.ack_response.unwrap_or_default(),
+            Err(error) if error.kind() == Kind::Unavailable => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        match answer.error.map(|code| refused(doing, code, answer.message.as_deref().unwrap_or_default())) {
+            Some(error) if error.kind() == Kind::Unavailable => Ok(false),
+            Some(error) => Err(error),
+            None => Ok(true),
         }
-    }
-
-    async fn attend<F: Future>(&mut self, work: F) -> F::Output {
-        tokio::pin!(work);
-        loop {
-            tokio::select! {
-                biased;
-                done = &mut work => return done,
-                received = self.receive(), if self.broken.is_none() => self.broken = received.err(),
-            }
-        }
-    }
-
-    async fn close(mut self) {
-        if self.read_anything && self.broken.is_none() {
-            // Whether or not the broker answers, the connection is closed next.
-            let deadline = self.connection.deadline();
-            let _ = timeout_at(deadline, timeout(GOODBYE_LIMIT, self.close_consumer(self.id))).await;
-        }
-        self.connection.close(GOODBYE_LIMIT).await;
     }
 }

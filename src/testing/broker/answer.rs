@@ -92,6 +92,7 @@ impl State {
             Type::Seek => command.seek.as_ref().map_or(Next::Drop, |seek| self.seek(from, command, seek)),
             Type::GetLastMessageId => self.last_message_id(from, command),
             Type::ConsumerStats => self.stats(from, command),
+            Type::GetSchema => command.get_schema.as_ref().map_or(Next::Drop, |request| self.schema(from, request)),
             Type::CloseConsumer | Type::Unsubscribe => self.leave(from, command, kind),
             _ => self.refuse(from, command, ServerError::NotAllowedError, "not a command of this broker"),
         }

@@ -48,6 +48,7 @@ fn request_id(command: &BaseCommand) -> Option<u64> {
         c.lookup_topic.as_ref().map(|c| c.request_id),
         c.get_topics_of_namespace.as_ref().map(|c| c.request_id),
         c.producer.as_ref().map(|c| c.request_id),
+        c.get_schema.as_ref().map(|c| c.request_id),
         // The broker answers a refused connection under the id -1.
         c.connect.as_ref().map(|_| u64::MAX),
     ];

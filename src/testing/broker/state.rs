@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use prost::Message as _;
 use pulsar::proto::base_command::Type;
-use pulsar::proto::{BaseCommand, CommandCloseConsumer, CommandMessage, MessageIdData};
+use pulsar::proto::{BaseCommand, CommandCloseConsumer, CommandMessage, MessageIdData, Schema};
 use tokio::sync::{Notify, mpsc};
 
 use super::cursor::Cursor;
@@ -33,6 +33,8 @@ pub(super) struct State {
     pub topics: BTreeMap<String, TopicState>,
     /// Partitioned topics by name; their partitions are topics of their own, or missing.
     pub partitions: BTreeMap<String, u32>,
+    /// By topic, its partitions' too; the place is the version.
+    pub schemas: BTreeMap<String, Vec<Schema>>,
     pub peers: BTreeMap<u64, Peer>,
     pub commands: Vec<Recorded>,
     pub requests: Vec<HttpRequest>,
@@ -82,6 +84,7 @@ impl State {
             advertised: BTreeMap::new(),
             topics: BTreeMap::new(),
             partitions: BTreeMap::new(),
+            schemas: BTreeMap::new(),
             peers: BTreeMap::new(),
             commands: Vec::new(),
             requests: Vec::new(),
