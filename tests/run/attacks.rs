@@ -161,7 +161,7 @@ async fn missing_names_what_expired_at_the_front_of_a_ledger() {
 /// `busy` is documented as "nothing was written or acknowledged".
 #[tokio::test]
 async fn busy_is_not_said_of_a_run_that_stored_something() {
-    let mut world = World::new().await;
+    let mut world = World::begun().await;
     world.set("max_messages", 1);
     world.set("max_objects", 2);
     world.send(&[1, 1]);

@@ -319,7 +319,6 @@ async fn going_back_at_a_broker_that_says_little_loses_nothing() {
     let config = Config { receipts: false, mark_delete_position: false, protocol_version: 15, ..Config::default() };
     let interrupted = async |k: usize| {
         let mut world = World::with(config.clone()).await;
-        world.set("start", "\"latest\"");
         world.set("max_messages", 4);
         world.set("max_objects", 9);
         world.send(&[1, 1, 1]);
