@@ -11,6 +11,7 @@
 //! to be. `drain::object` has the six steps, `drain::fill` the reading.
 
 mod fill;
+mod gaps;
 mod object;
 mod recover;
 
@@ -178,8 +179,11 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         let asked_at = self.clock.now_ms();
         let bounds = self.source.bounds().await?;
         self.mark_delete = bounds.mark_delete;
+        let renewed = self.head.is_stale(self.clock.now_ms());
         self.settle_head(&bounds).await?;
+        self.note_moved_cursor(&bounds, renewed).await?;
         if bounds.nothing_to_do() {
+            self.remember_passed().await;
             self.report.stop = Some(Stop::Drained);
             self.report.backlog_entries = Some(0);
             self.report.complete_through = Some(asked_at);
@@ -260,6 +264,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
             Ok(backlog) => self.report.backlog_entries = backlog,
             Err(error) => self.report.warnings.push(format!("the backlog is not known: {}", error.chain())),
         }
+        self.note_filtered_end().await;
         // Silence before the last id: the rest was expired or is not for consumers, if nothing is left.
         let drained = stop == Stop::Drained || (stop == Stop::Stalled && self.report.backlog_entries == Some(0));
         if drained {

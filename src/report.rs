@@ -66,8 +66,27 @@ pub struct StoredObject {
 /// Ids that the broker did not deliver, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Missing {
+    /// Only where the topic is partitioned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partition: Option<i32>,
     pub first: Position,
     pub last: Position,
+    /// How many; absent where the range goes over the end of a ledger, since where that was is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entries: Option<u64>,
+    pub because: Because,
+}
+
+/// What is known of the reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Because {
+    /// The cursor was moved over them between two runs: they expired (TTL), were evicted or skipped, or
+    /// another consumer acknowledged them.
+    CursorMoved,
+    /// The broker passed over them while it delivered: its own markers, aborted transactions, entries that
+    /// were acknowledged one by one, filtered or unreadable; or they expired during the run. It does not say which.
+    NotDelivered,
 }
 
 /// How the arrival rate compares with what the rule may take.

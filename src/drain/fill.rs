@@ -7,9 +7,9 @@ use crate::encode::spool::is_full;
 use crate::encode::{Compression, LAYOUT};
 use crate::error::{Error, Kind, Result};
 use crate::head::Next as Announced;
-use crate::message::{Entry, Position};
+use crate::message::Entry;
 use crate::object::Stored;
-use crate::report::{Missing, Stop};
+use crate::report::Stop;
 use crate::source::{Next, Receipt, Source};
 use crate::store::Store;
 
@@ -17,8 +17,6 @@ use super::{Drain, Progress};
 
 /// Silence for this long is looked into.
 const SILENCE: Duration = Duration::from_secs(1);
-/// Ranges of missing ids that a report lists; more are counted in a warning.
-const MOST_MISSING: usize = 100;
 
 /// What reading for one object came to.
 #[expect(clippy::large_enum_variant, reason = "one at a time, on the stack")]
@@ -163,24 +161,6 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
             self.give_up_pinned(&next, why).await?;
         }
         Ok(Taken::Replan)
-    }
-
-    /// Notes ids that the broker left out before this entry. Where a ledger ended is not known, so only
-    /// those in this entry's ledger.
-    fn note_gap(&mut self, entry: &Entry) {
-        let at = entry.position;
-        if let Some(previous) = self.previous.filter(|previous| *previous < at) {
-            let first = if previous.ledger == at.ledger { previous.entry.saturating_add(1) } else { 0 };
-            let told = self.report.missing.last().is_some_and(|last| last.last >= Position::new(at.ledger, first));
-            if first < at.entry && !told {
-                let (first, last) = (Position::new(at.ledger, first), Position::new(at.ledger, at.entry - 1));
-                match self.report.missing.len() < MOST_MISSING {
-                    true => self.report.missing.push(Missing { first, last }),
-                    false => self.report.more_missing += 1,
-                }
-            }
-        }
-        self.previous = self.previous.max(Some(at));
     }
 
     /// Acknowledges what was skipped because it is stored, if anything waits for that.

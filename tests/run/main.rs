@@ -8,6 +8,7 @@ mod consumer;
 mod deaths;
 mod heads;
 mod histories;
+mod missing;
 mod promises;
 mod recovery;
 mod world;
