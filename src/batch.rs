@@ -5,6 +5,7 @@
 
 use std::io;
 
+use crate::budget;
 use crate::encode::Compression;
 use crate::encode::compress::Compressor;
 use crate::encode::jsonl;
@@ -12,8 +13,6 @@ use crate::encode::spool::{Body, Spool};
 use crate::message::Entry;
 use crate::span::Span;
 
-/// Bytes of an object that wait in memory; past that they go to a temporary file.
-const SPOOL_MEMORY: usize = 4 << 20;
 /// A scratch buffer larger than this is given back after the entry that needed it.
 const SCRATCH: usize = 1 << 20;
 
@@ -74,7 +73,7 @@ impl Contents {
 impl Batch {
     /// An empty batch. `caps` is `None` for a span that a predecessor pinned.
     pub fn new(caps: Option<Caps>, compression: Compression) -> Self {
-        let spool = Spool::new(&std::env::temp_dir(), SPOOL_MEMORY);
+        let spool = Spool::new(&std::env::temp_dir(), budget::SPOOL);
         Batch {
             caps: caps.unwrap_or(Caps { messages: u64::MAX, bytes: u64::MAX }),
             compression,

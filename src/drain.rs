@@ -10,11 +10,13 @@
 //! stored. Every `await` below is a place to die at; nothing is undone anywhere, because nothing needs
 //! to be. `drain::object` has the six steps, `drain::fill` the reading.
 
+mod begin;
 mod fill;
 mod gaps;
 mod object;
 mod recover;
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -30,6 +32,8 @@ use crate::object::Stored;
 use crate::report::{self, Load, Outcome, Report, Stop};
 use crate::source::{Bounds, Source};
 use crate::store::Store;
+
+pub use begin::Siblings;
 
 /// Left of the platform's time when the store must have answered.
 const STORE_RESERVE: Duration = Duration::from_secs(3);
@@ -52,8 +56,26 @@ pub struct Job {
     pub max_objects: u32,
     pub interval: Duration,
     pub compression: Compression,
+    /// When the run began, which is before this partition's turn in a topic of many.
+    pub started: Instant,
     /// When the platform ends the run.
     pub deadline: Instant,
+    /// Partitions that are read at a time, this one included: they share the way to the store.
+    pub readers: usize,
+    /// The partitions of its topic, where there are any.
+    pub siblings: Option<Rc<Siblings>>,
+}
+
+impl Job {
+    /// When reading for an object has to stop, with `spooled` bytes still to be stored.
+    pub fn stop_reading_at(&self, spooled: u64) -> (Instant, Stop) {
+        let window = self.started + self.interval;
+        let upload = Duration::from_secs(spooled.saturating_mul(self.readers as u64) / UPLOAD_BYTES_PER_SECOND);
+        let total = self.deadline.saturating_duration_since(self.started);
+        let reserve = (BASE_RESERVE + upload).min(total / 2);
+        let deadline = self.deadline - reserve;
+        if deadline <= window { (deadline, Stop::Deadline) } else { (window, Stop::Window) }
+    }
 }
 
 /// Where a subscription that does not exist begins.
@@ -68,6 +90,8 @@ pub enum Beginning {
 /// How far a run is, for whoever watches.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Progress {
+    /// Partitions of the run, all of which may read up to the caps.
+    pub partitions: u32,
     pub messages: u64,
     /// Of records before compression.
     pub bytes: u64,
@@ -78,11 +102,11 @@ pub struct Progress {
 }
 
 /// Runs one partition to its end. Never fails: what goes wrong stands in the report, beside what was
-/// stored before.
+/// stored before. `attach` answers `None` for a partition that the broker does not know.
 pub async fn run<S: Source>(
     job: &Job,
     store: &impl Store,
-    attach: impl AsyncFnOnce(Beginning) -> Result<S>,
+    attach: impl AsyncFnOnce(Beginning) -> Result<Option<S>>,
     clock: &Clock,
     mut report: Report,
     watch: &mut dyn FnMut(Progress),
@@ -98,7 +122,7 @@ pub async fn run<S: Source>(
 async fn attempt<S: Source>(
     job: &Job,
     store: &impl Store,
-    attach: impl AsyncFnOnce(Beginning) -> Result<S>,
+    attach: impl AsyncFnOnce(Beginning) -> Result<Option<S>>,
     clock: &Clock,
     report: &mut Report,
     watch: &mut dyn FnMut(Progress),
@@ -110,12 +134,19 @@ async fn attempt<S: Source>(
         Some(head) => (head, Beginning::Earliest),
         None => {
             let done = catalogue.newest().await?;
-            let beginning = if done.is_some() { Beginning::Earliest } else { Beginning::AsAsked };
-            let start = Start { asked: job.start.clone(), resolved: None, state: StartState::Applied };
-            (HeadFile::new(&job.folder, &job.owner, start, done), beginning)
+            let (later, partitions) = job.appeared_later(store).await?;
+            let beginning = if done.is_some() || later { Beginning::Earliest } else { Beginning::AsAsked };
+            let asked = if later { "continue".to_owned() } else { job.start.clone() };
+            let start = Start { asked, resolved: None, state: StartState::Applied };
+            let mut head = HeadFile::new(&job.folder, &job.owner, start, done);
+            head.head.partitions = partitions;
+            (head, beginning)
         }
     };
-    let source = attach(beginning).await?;
+    let asked_at = clock.now_ms();
+    let Some(source) = attach(beginning).await? else {
+        return job.is_absent(store, head, clock, asked_at, report).await;
+    };
     report.phases.connect_ms = elapsed(clock, started);
     let mut drain = Drain {
         job,
@@ -126,7 +157,6 @@ async fn attempt<S: Source>(
         catalogue,
         report,
         watch,
-        started,
         end: Position::new(-1, -1),
         mark_delete: None,
         delivered: false,
@@ -153,7 +183,6 @@ struct Drain<'a, S, T> {
     catalogue: Catalogue<'a, T>,
     report: &'a mut Report,
     watch: &'a mut dyn FnMut(Progress),
-    started: Instant,
     /// The last entry at the start: the end of this run.
     end: Position,
     /// Where the cursor stood when it was last known: it never goes back while we hold the subscription.
@@ -220,7 +249,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
     /// stands elsewhere existed before, and would have to be moved back.
     fn start_is_possible(&self, bounds: &Bounds) -> Result<()> {
         let Some(at) = bounds.mark_delete.filter(|at| at.entry >= 0) else { return Ok(()) };
-        if self.job.start != "earliest" || self.head().done.is_some() {
+        if self.head().start.asked != "earliest" || self.head().done.is_some() {
             return Ok(());
         }
         let text = format!(
@@ -283,16 +312,6 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         if self.report.skipped_entries > 0 {
             self.report.outcome = Outcome::Stored;
         }
-    }
-
-    /// When reading for an object has to stop, with `spooled` bytes still to be stored.
-    fn stop_reading_at(&self, spooled: u64) -> (Instant, Stop) {
-        let window = self.started + self.job.interval;
-        let upload = Duration::from_secs(spooled / UPLOAD_BYTES_PER_SECOND);
-        let total = self.job.deadline.saturating_duration_since(self.started);
-        let reserve = (BASE_RESERVE + upload).min(total / 2);
-        let deadline = self.job.deadline - reserve;
-        if deadline <= window { (deadline, Stop::Deadline) } else { (window, Stop::Window) }
     }
 
     fn until_ms(&self) -> u64 {

@@ -32,6 +32,9 @@ pub struct Head {
     pub start: Start,
     pub done: Option<Link>,
     pub next: Option<Next>,
+    /// How many partitions the topic had when the rule began; absent outside a partitioned topic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partitions: Option<u32>,
     /// Up to here reports have named what the cursor passed over and nothing of ours acknowledged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub passed: Option<Position>,
@@ -114,8 +117,18 @@ impl HeadFile {
     /// The head of a rule that has none, not yet written.
     pub fn new(folder: &str, owner: &Owner, start: Start, done: Option<Link>) -> Self {
         let Owner { topic, subscription, partition } = owner.clone();
-        let head =
-            Head { version: FORM, topic, subscription, partition, start, done, next: None, passed: None, written: 0 };
+        let head = Head {
+            version: FORM,
+            topic,
+            subscription,
+            partition,
+            start,
+            done,
+            next: None,
+            partitions: None,
+            passed: None,
+            written: 0,
+        };
         HeadFile { head, key: head_key(folder), version: None, unsaved: false }
     }
 

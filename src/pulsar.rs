@@ -22,6 +22,8 @@ mod permits;
 pub use consumer::{Consumer, Initial, Subscription};
 pub use lookup::Cluster;
 
+pub(crate) use failure::is_missing_topic;
+
 use crate::error::Result;
 use crate::rule::TopicName;
 
@@ -38,6 +40,7 @@ impl Cluster<'_> {
             name: subscription.to_owned(),
             partition: topic.partition().unwrap_or(-1),
             initial,
+            read_ahead: self.read_ahead,
         };
         Consumer::attach(connection, subscription).await
     }

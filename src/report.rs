@@ -3,12 +3,16 @@
 //! All times are ms since the epoch or durations in ms, all sizes bytes. The shape is part of the
 //! product: members are added, never renamed.
 
+pub mod partitions;
+
 use serde::Serialize;
 
 use crate::batch::Contents;
 use crate::error::{Error, Kind};
 use crate::message::Position;
 use crate::span::Edge;
+
+pub use partitions::PartitionReport;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -21,14 +25,21 @@ pub enum Outcome {
     /// A write was not answered in time: it may have happened. The next run finds out.
     Unknown,
     Failed,
+    /// Only of a partition: the time for reading was over before its turn came.
+    NotRead,
 }
 
-/// Why reading stopped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+/// Why reading stopped. Of several partitions the last in this order speaks for the topic: it is the one to
+/// look at first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stop {
     /// Everything up to the last message id at the start was read.
     Drained,
+    /// Entries that are stored already came in between; the next object continues behind them.
+    StoredBefore,
+    /// The span that a run announced before it died is complete.
+    Pinned,
     MaxMessages,
     MaxBytes,
     /// The rule's interval is over.
@@ -37,10 +48,6 @@ pub enum Stop {
     Deadline,
     /// The broker says there is more and sends nothing.
     Stalled,
-    /// Entries that are stored already came in between; the next object continues behind them.
-    StoredBefore,
-    /// The span that a run announced before it died is complete.
-    Pinned,
     /// No room for temporary files: the object ends at the last entry that fitted.
     DiskFull,
     /// The broker did not confirm the acknowledgement; the entries may come again and are recognised then.
@@ -50,6 +57,9 @@ pub enum Stop {
 /// One object that this run stored.
 #[derive(Clone, Debug, Serialize)]
 pub struct StoredObject {
+    /// Only where the topic is partitioned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partition: Option<i32>,
     pub key: String,
     pub messages: u64,
     /// Of the written file.
@@ -113,6 +123,15 @@ pub struct Phases {
     pub total_ms: u64,
 }
 
+impl Phases {
+    fn add(&mut self, more: &Phases) {
+        self.connect_ms += more.connect_ms;
+        self.read_ms += more.read_ms;
+        self.store_ms += more.store_ms;
+        self.acknowledge_ms += more.acknowledge_ms;
+    }
+}
+
 #[derive(Clone, Debug, Serialize)]
 pub struct Failure {
     pub kind: &'static str,
@@ -129,6 +148,9 @@ pub struct Report {
     pub outcome: Outcome,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stop: Option<Stop>,
+    /// What each partition came to; only where the topic is partitioned.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub partitions: Vec<PartitionReport>,
     pub objects: Vec<StoredObject>,
     pub messages: u64,
     pub bytes: u64,
@@ -167,6 +189,7 @@ impl Report {
             subscription: subscription.to_owned(),
             outcome: Outcome::NothingToDo,
             stop: None,
+            partitions: Vec::new(),
             objects: Vec::new(),
             messages: 0,
             bytes: 0,

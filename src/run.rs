@@ -1,5 +1,7 @@
 //! One invocation: a rule, the time there is, and the wire put together.
 
+mod partitions;
+
 use std::env;
 use std::ffi::OsString;
 use std::path::Path;
@@ -8,12 +10,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::batch::Caps;
+use crate::budget;
 use crate::clock::Clock;
 use crate::drain::{self, Beginning, Job, Progress};
 use crate::encode;
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use crate::head::Owner;
-use crate::pulsar::{Cluster, Initial};
+use crate::pulsar::{Cluster, Initial, is_missing_topic};
 use crate::report::Report;
 use crate::rule::names::partition_folder;
 use crate::rule::{Compression, Rule, Start, TopicName};
@@ -60,58 +63,117 @@ impl Function {
     /// One run. `deadline` is when the platform ends it; `None` where that is not known. Never fails:
     /// what goes wrong stands in the report. Nothing of it is left running.
     pub async fn invoke(&self, deadline: Option<Instant>, clock: &Clock, watch: &mut dyn FnMut(Progress)) -> Report {
-        let now = clock.now();
-        let deadline = deadline.filter(|at| *at > now).unwrap_or(now + self.rule.interval + STORING);
-        let (store_by, broker_by) = drain::last_answers(deadline, now);
-        let store = self.store.until(store_by);
-        let job = job(&self.rule, deadline);
+        let started = clock.now();
+        let deadline = deadline.filter(|at| *at > started).unwrap_or(started + self.rule.interval + STORING);
+        let (store_by, broker_by) = drain::last_answers(deadline, started);
+        let (store, cluster) = (self.store.until(store_by), Cluster::new(&self.rule, broker_by));
+        let tick = Tick { rule: &self.rule, store, cluster, clock, started, deadline };
         let report = Report::new(
             &self.rule.name,
             self.rule.topic.to_string(),
             &self.rule.subscription,
             self.rule.warnings.clone(),
         );
+        let mut report = tick.run(report, watch).await;
+        report.finish(clock.now().saturating_duration_since(started).as_millis() as u64);
+        report
+    }
+}
+
+/// One run's rule, time and wires.
+struct Tick<'a> {
+    rule: &'a Rule,
+    store: S3,
+    cluster: Cluster<'a>,
+    clock: &'a Clock,
+    started: Instant,
+    deadline: Instant,
+}
+
+impl Tick<'_> {
+    async fn run(mut self, mut report: Report, watch: &mut dyn FnMut(Progress)) -> Report {
+        let asked_at = self.clock.now_ms();
+        let all = self.cluster.partitions(&self.rule.topic).await;
+        let asking_ms = self.clock.now_ms() - asked_at;
+        let (count, mut read) = match all.and_then(|count| Ok((count, partitions::all(self.rule, count)?))) {
+            Ok(all) => all,
+            Err(error) => {
+                report.failed(&error);
+                return report;
+            }
+        };
+        read.retain(|partition| partitions::belongs(self.rule.shard, *partition));
+        match read[..] {
+            [] => report.not_in_shard(asked_at),
+            [partition] if count == 0 => {
+                let job = self.job(partition, false);
+                report = self.one(&job, false, report, watch).await;
+            }
+            _ => {
+                self.cluster = self.cluster.shared_by(budget::READERS.min(read.len()));
+                self.partitions(read, count, &mut report, watch).await;
+            }
+        }
+        report.phases.connect_ms += asking_ms;
+        report
+    }
+
+    /// Runs one partition. One of a partitioned topic may be missing: partitions are made when somebody writes
+    /// to them.
+    async fn one(&self, job: &Job, partitioned: bool, report: Report, watch: &mut dyn FnMut(Progress)) -> Report {
         let attach = async |beginning| {
             let initial = match beginning {
                 Beginning::AsAsked if self.rule.start == Start::Latest => Initial::Latest,
                 Beginning::AsAsked | Beginning::Earliest => Initial::Earliest,
             };
-            let cluster = Cluster::new(&self.rule, broker_by);
-            refuse_partitions(&self.rule.topic, cluster.partitions(&self.rule.topic).await?)?;
-            cluster.attach(&self.rule.topic, &self.rule.subscription, initial).await
-        };
-        drain::run(&job, &store, attach, clock, report, watch).await
-    }
-}
-
-/// What the reader of a partitioned topic needs to know until partitions are read one by one.
-fn refuse_partitions(topic: &TopicName, partitions: u32) -> Result<()> {
-    if partitions == 0 {
-        return Ok(());
-    }
-    let text = format!(
-        "topic {topic} has {partitions} partitions: partitioned topics are not yet available; name one partition, as in {topic}-partition-0"
-    );
-    Err(Error::new(Kind::Invalid, text))
-}
-
-fn job(rule: &Rule, deadline: Instant) -> Job {
-    let partition = rule.topic.partition().unwrap_or(-1);
-    Job {
-        owner: Owner { topic: rule.topic.to_string(), subscription: rule.subscription.clone(), partition },
-        folder: partition_folder(&rule.prefix, &whole(&rule.topic), partition),
-        start: asked(&rule.start),
-        caps: Caps { messages: rule.max_messages.into(), bytes: rule.max_bytes },
-        max_objects: rule.max_objects,
-        interval: rule.interval,
-        compression: match rule.compression {
-            Compression::Gzip => encode::Compression::Gzip,
-            Compression::None => encode::Compression::None,
-            Compression::Zstd | Compression::Snappy => {
-                unreachable!("the rule's check refuses what is not yet available")
+            let topic = self.topic(job.owner.partition, partitioned);
+            match self.cluster.attach(&topic, &self.rule.subscription, initial).await {
+                Err(error) if partitioned && is_missing_topic(&error) => Ok(None),
+                attached => attached.map(Some),
             }
-        },
-        deadline,
+        };
+        drain::run(job, &self.store, attach, self.clock, report, watch).await
+    }
+
+    fn job(&self, partition: i32, partitioned: bool) -> Job {
+        let rule = self.rule;
+        Job {
+            owner: self.owner(partition, partitioned),
+            folder: self.folder(partition),
+            start: asked(&rule.start),
+            caps: Caps { messages: rule.max_messages.into(), bytes: rule.max_bytes },
+            max_objects: rule.max_objects,
+            interval: rule.interval,
+            compression: match rule.compression {
+                Compression::Gzip => encode::Compression::Gzip,
+                Compression::None => encode::Compression::None,
+                Compression::Zstd | Compression::Snappy => {
+                    unreachable!("the rule's check refuses what is not yet available")
+                }
+            },
+            started: self.started,
+            deadline: self.deadline,
+            readers: 1,
+            siblings: None,
+        }
+    }
+
+    /// A partition's head is the same whether the rule names that one or the whole topic.
+    fn owner(&self, partition: i32, partitioned: bool) -> Owner {
+        let topic = self.topic(partition, partitioned).to_string();
+        Owner { topic, subscription: self.rule.subscription.clone(), partition }
+    }
+
+    fn folder(&self, partition: i32) -> String {
+        partition_folder(&self.rule.prefix, &whole(&self.rule.topic), partition)
+    }
+
+    fn topic(&self, partition: i32, partitioned: bool) -> TopicName {
+        let mut topic = self.rule.topic.clone();
+        if partitioned {
+            topic.topic = format!("{}-partition-{partition}", topic.topic);
+        }
+        topic
     }
 }
 

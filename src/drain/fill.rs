@@ -32,7 +32,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         let mut batch: Option<Batch> = None;
         loop {
             let spooled = batch.as_ref().map_or(0, Batch::written_at_most);
-            let (stop_at, late) = self.stop_reading_at(spooled);
+            let (stop_at, late) = self.job.stop_reading_at(spooled);
             let now = self.clock.now();
             if now >= stop_at {
                 let stop = if self.delivered { late } else { Stop::Stalled };
@@ -141,6 +141,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         let contents = into.contents();
         let same_ledger = entry.position.ledger == self.end.ledger;
         (self.watch)(Progress {
+            partitions: 1,
             messages: self.report.messages + contents.messages,
             bytes: self.read.bytes + contents.bytes,
             storing: None,

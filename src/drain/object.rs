@@ -139,6 +139,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         self.still_ours(next.span).await?;
         let (key, bytes) = (object.key.clone(), object.body.length());
         (self.watch)(Progress {
+            partitions: 1,
             messages: self.report.messages + contents.messages,
             bytes: self.read.bytes + contents.bytes,
             entries_left: None,
@@ -155,6 +156,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         self.report.phases.acknowledge_ms += elapsed(self.clock, acknowledging);
         self.read.add(&contents);
         self.report.stored(StoredObject {
+            partition: None,
             key,
             messages: contents.messages,
             bytes,

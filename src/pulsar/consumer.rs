@@ -26,8 +26,6 @@ use super::permits::Permits;
 use crate::error::{Error, Kind, Result};
 use crate::message::{Entry, Position};
 
-/// Read-ahead: bytes of entries that may wait in memory or be on their way.
-const READ_AHEAD: usize = 8 << 20;
 /// The first protocol version whose brokers answer an acknowledgement.
 const RECEIPTS_SINCE: i32 = 17;
 const GOODBYE_LIMIT: Duration = Duration::from_secs(2);
@@ -48,6 +46,8 @@ pub struct Subscription {
     /// -1 for a topic without partitions.
     pub partition: i32,
     pub initial: Initial,
+    /// Bytes of entries that may wait in memory or be on their way.
+    pub read_ahead: usize,
 }
 
 pub struct Consumer {
@@ -71,13 +71,14 @@ impl Consumer {
     /// Attaches to the subscription, creating it (durable) where it does not exist. Never creates a topic.
     pub(crate) async fn attach(connection: Connection, subscription: Subscription) -> Result<Self> {
         let largest = connection.max_message_size();
+        let permits = Permits::new(subscription.read_ahead, largest);
         let mut consumer = Consumer {
             connection,
             subscription,
             id: 1,
             queue: VecDeque::new(),
             queued_bytes: 0,
-            permits: Permits::new(READ_AHEAD, largest),
+            permits,
             accepted: None,
             dropped: false,
             broken: None,
@@ -171,7 +172,7 @@ impl Consumer {
         if self.accepted.is_some_and(|accepted| position <= accepted) {
             return Ok(());
         }
-        if self.dropped || (self.queued_bytes + size > READ_AHEAD && !self.queue.is_empty()) {
+        if self.dropped || (self.queued_bytes + size > self.subscription.read_ahead && !self.queue.is_empty()) {
             self.dropped = true;
             return Ok(());
         }

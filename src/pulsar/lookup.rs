@@ -22,7 +22,8 @@ use tokio::time::Instant;
 
 use super::address::Address;
 use super::connection::{ANSWER_LIMIT, Caller, Connection, NO_TOKEN, answered, command, connection_silent, within};
-use super::failure::refused;
+use super::failure::{MissingTopic, refused};
+use crate::budget;
 use crate::error::{Error, Kind, Result};
 use crate::rule::{Rule, Scheme, ServiceUrl, TopicName};
 use crate::secret::Secret;
@@ -43,6 +44,8 @@ pub struct Cluster<'r> {
     /// A connection to the service address that is not in use: whoever needs one takes it.
     idle: Mutex<Option<Connection>>,
     http: HttpClient,
+    /// Of each consumer.
+    pub(super) read_ahead: usize,
 }
 
 impl<'r> Cluster<'r> {
@@ -56,7 +59,14 @@ impl<'r> Cluster<'r> {
             who: Caller { token: rule.token.as_ref(), deadline },
             idle: Mutex::new(None),
             http: Client::builder(TokioExecutor::new()).build(connector),
+            read_ahead: budget::read_ahead(1),
         }
+    }
+
+    /// So many consumers are attached at a time: they share one memory budget.
+    pub fn shared_by(mut self, readers: usize) -> Self {
+        self.read_ahead = budget::read_ahead(readers);
+        self
     }
 
     fn door(&self) -> Address {
@@ -124,9 +134,9 @@ impl<'r> Cluster<'r> {
 
     async fn connection(&self) -> Result<Connection> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match idle {
-            Some(connection) => Ok(connection),
-            None => Connection::open(&self.door(), None, &self.who).await,
+        match idle.map(Connection::if_alive) {
+            Some(Some(connection)) => Ok(connection),
+            Some(None) | None => Connection::open(&self.door(), None, &self.who).await,
         }
     }
 
@@ -318,5 +328,7 @@ fn http_failure(doing: &str, status: StatusCode, body: &[u8], token: Option<&Sec
     // What it repeats of the token must not become part of an error.
     let words = token.map_or(words.clone(), |token| token.redact(&words));
     let words: String = words.trim().chars().take(200).collect();
-    Error::new(kind, format!("{doing}{advice}")).because(format!("the broker says {status}: {words}"))
+    let words = format!("the broker says {status}: {words}");
+    let error = Error::new(kind, format!("{doing}{advice}"));
+    if kind == Kind::NotFound { error.because(MissingTopic(words)) } else { error.because(words) }
 }

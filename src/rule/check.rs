@@ -135,7 +135,7 @@ fn not_yet(
     if matches!(compression, Some(Compression::Zstd | Compression::Snappy)) {
         read.problem("compression", "\"zstd\" and \"snappy\" are not yet available: use \"gzip\" or \"none\"");
     }
-    for key in ["listener_name", "shard", "storage_class", "sse"] {
+    for key in ["listener_name", "storage_class", "sse"] {
         if read.0.keys.contains_key(key) && !read.has_problem(key) {
             read.problem(key, "is not yet available: remove it");
         }

@@ -190,7 +190,6 @@ fn what_this_version_cannot_do_is_refused_and_never_ignored() {
         r#"service_url = "https://h""#,
         r#"service_url = "pulsar://a,b""#,
         r#"listener_name = "custom:1/vpc-1/subnet-1""#,
-        r#"shard = "2/8""#,
         r#"start = "2026-11-20T08:00:00Z""#,
         "start = 2026-11-20T08:00:00+08:00",
         r#"start = "12:3""#,

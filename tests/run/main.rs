@@ -9,6 +9,7 @@ mod deaths;
 mod heads;
 mod histories;
 mod missing;
+mod partitions;
 mod promises;
 mod recovery;
 mod world;
