@@ -112,6 +112,8 @@ impl Tick<'_> {
             _ => {
                 self.cluster = self.cluster.shared_by(budget::READERS.min(read.len()));
                 self.partitions(read, count, &mut report, watch).await;
+                // A partition that was added since then is not among these.
+                report.complete_through = report.complete_through.map(|at| at.min(asked_at));
             }
         }
         report.phases.connect_ms += asking_ms;
@@ -137,9 +139,11 @@ impl Tick<'_> {
 
     fn job(&self, partition: i32, partitioned: bool) -> Job {
         let rule = self.rule;
+        // A partition's head is the same whether the rule names that one or the whole topic.
+        let topic = self.topic(partition, partitioned).to_string();
         Job {
-            owner: self.owner(partition, partitioned),
-            folder: self.folder(partition),
+            owner: Owner { topic, subscription: rule.subscription.clone(), partition },
+            folder: partition_folder(&rule.prefix, &whole(&rule.topic), partition),
             start: asked(&rule.start),
             caps: Caps { messages: rule.max_messages.into(), bytes: rule.max_bytes },
             max_objects: rule.max_objects,
@@ -156,16 +160,6 @@ impl Tick<'_> {
             readers: 1,
             siblings: None,
         }
-    }
-
-    /// A partition's head is the same whether the rule names that one or the whole topic.
-    fn owner(&self, partition: i32, partitioned: bool) -> Owner {
-        let topic = self.topic(partition, partitioned).to_string();
-        Owner { topic, subscription: self.rule.subscription.clone(), partition }
-    }
-
-    fn folder(&self, partition: i32) -> String {
-        partition_folder(&self.rule.prefix, &whole(&self.rule.topic), partition)
     }
 
     fn topic(&self, partition: i32, partitioned: bool) -> TopicName {

@@ -17,31 +17,16 @@ use crate::store::Store;
 
 use super::Job;
 
-/// The partitions of one topic, for whichever of them has no head.
+/// The partitions of one topic, those of other shards too, for whichever of them has no head.
 #[derive(Debug)]
 pub struct Siblings {
-    /// Folder and owner of each partition of the topic, those of other shards too.
-    all: Vec<(String, Owner)>,
+    count: u32,
     began_with: OnceCell<Option<u32>>,
 }
 
 impl Siblings {
-    pub fn new(all: Vec<(String, Owner)>) -> Rc<Self> {
-        Rc::new(Siblings { all, began_with: OnceCell::new() })
-    }
-
-    /// How many partitions there were when the rule began; `None` where no partition has a head yet. A head
-    /// that does not say is one of a rule that named a single partition: then every other one came later.
-    async fn began_with(&self, store: &impl Store) -> Result<Option<u32>> {
-        let find = async || {
-            for (folder, owner) in &self.all {
-                if let Some(found) = HeadFile::read(store, folder, owner).await? {
-                    return Ok(Some(found.head.partitions.unwrap_or(0)));
-                }
-            }
-            Ok(None)
-        };
-        self.began_with.get_or_try_init(find).await.copied()
+    pub fn new(count: u32) -> Rc<Self> {
+        Rc::new(Siblings { count, began_with: OnceCell::new() })
     }
 }
 
@@ -50,10 +35,31 @@ impl Job {
     /// there were then.
     pub(super) async fn appeared_later(&self, store: &impl Store) -> Result<(bool, Option<u32>)> {
         let Some(siblings) = &self.siblings else { return Ok((false, None)) };
-        let now = siblings.all.len() as u32;
-        let began_with = siblings.began_with(store).await?;
+        let began_with = *siblings.began_with.get_or_try_init(|| self.began_with(siblings.count, store)).await?;
         let later = began_with.is_some_and(|count| i64::from(self.owner.partition) >= i64::from(count));
-        Ok((later, Some(began_with.unwrap_or(now))))
+        Ok((later, Some(began_with.unwrap_or(siblings.count))))
+    }
+
+    /// How many partitions there were when the rule began; `None` where none of so many has a head yet. A
+    /// head that does not say is one of a rule that named a single partition: then every other one came later.
+    async fn began_with(&self, count: u32, store: &impl Store) -> Result<Option<u32>> {
+        for number in 0..count {
+            let (folder, owner) = self.sibling(number);
+            if let Some(found) = HeadFile::read(store, &folder, &owner).await? {
+                return Ok(Some(found.head.partitions.unwrap_or(0)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Folder and owner of another partition: they differ from this one's in the number alone.
+    fn sibling(&self, number: u32) -> (String, Owner) {
+        let Owner { topic, subscription, partition } = &self.owner;
+        let folder = self.folder.strip_suffix(&format!("{partition}/")).unwrap_or(&self.folder);
+        let topic = topic.strip_suffix(&partition.to_string()).unwrap_or(topic);
+        let owner =
+            Owner { topic: format!("{topic}{number}"), subscription: subscription.clone(), partition: number as i32 };
+        (format!("{folder}{number}/"), owner)
     }
 
     /// A partition that the metadata names and the broker does not know: nobody has written to it yet. It

@@ -6,7 +6,8 @@
 
 use serde::Serialize;
 
-use super::{Failure, Outcome, Pace, Report, Stop};
+use super::pace::{Pace, round};
+use super::{Failure, Outcome, Report, Stop};
 use crate::error::Kind;
 
 /// Ranges of missing ids that the report of a topic lists.
@@ -177,8 +178,8 @@ fn pace(paces: Vec<(i32, Pace)>, partitions: usize) -> Option<Pace> {
     let behind = paces.iter().filter(|(_, pace)| !pace.keeps_up);
     let worst = behind.max_by(|(_, a), (_, b)| a.arrival_per_second.total_cmp(&b.arrival_per_second));
     Some(Pace {
-        arrival_per_second: super::round(arrival),
-        capacity_per_second: super::round(first * partitions as f64),
+        arrival_per_second: round(arrival),
+        capacity_per_second: round(first * partitions as f64),
         keeps_up: worst.is_none(),
         caught_up_at: worst.map_or_else(|| paces.iter().filter_map(|(_, pace)| pace.caught_up_at).max(), |_| None),
         advice: worst.and_then(|(partition, pace)| Some(format!("partition {partition}: {}", pace.advice.as_ref()?))),

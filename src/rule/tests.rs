@@ -144,7 +144,7 @@ fn a_rule_with_ten_mistakes_reports_all_ten() {
         r#"bucket = "B""#,
         r#"interval = "1h""#,
         "max_messages = -1",
-        r#"shard = "1/2""#,
+        r#"shard = "3/2""#,
         "retries = 3",
     ];
     let keys = [

@@ -62,7 +62,7 @@ impl Tick<'_> {
         let readers = READERS.min(read.len());
         let mut waiting = rotated(read, self.clock.now_ms() / interval).into_iter();
         let board = RefCell::new(Board { all: waiting.len() as u32, latest: BTreeMap::new(), watch });
-        let siblings = Siblings::new((0..count as i32).map(|n| (self.folder(n), self.owner(n, true))).collect());
+        let siblings = Siblings::new(count);
         let mut running = FuturesUnordered::new();
         let mut turns = Vec::new();
         loop {

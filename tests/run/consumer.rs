@@ -33,3 +33,18 @@ async fn a_rewind_starts_at_the_first_entry_not_acknowledged_whatever_was_on_its
     }
     source.close().await;
 }
+
+/// Brokers close a connection whose pings nobody answers, and between two partitions nobody does.
+#[tokio::test]
+async fn a_connection_that_was_lost_while_nobody_used_it_is_replaced() {
+    let mut world = World::new().await;
+    world.send(&[1]);
+    let function = world.function();
+    let rule = function.rule();
+    let cluster = Cluster::new(rule, world.clock.now() + Duration::from_secs(20));
+    assert_eq!(cluster.partitions(&rule.topic).await.unwrap(), 0);
+    assert_eq!(world.broker.connections(), 1);
+    world.broker.drop_connections();
+    world.let_go().await;
+    cluster.attach(&rule.topic, &rule.subscription, Initial::Earliest).await.unwrap();
+}
