@@ -11,6 +11,7 @@ mod harness;
 mod kills;
 mod lambda;
 mod messages;
+mod missing;
 mod partitions;
 mod process;
 mod proxies;

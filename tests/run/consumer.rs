@@ -45,6 +45,7 @@ async fn a_connection_that_was_lost_while_nobody_used_it_is_replaced() {
     assert_eq!(cluster.partitions(&rule.topic).await.unwrap(), 0);
     assert_eq!(world.broker.connections(), 1);
     world.broker.drop_connections();
-    world.let_go().await;
+    // By the time another connection has been served, this one's end has arrived.
+    Cluster::new(rule, world.clock.now() + Duration::from_secs(20)).partitions(&rule.topic).await.unwrap();
     cluster.attach(&rule.topic, &rule.subscription, Initial::Earliest).await.unwrap();
 }
