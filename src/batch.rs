@@ -7,6 +7,7 @@
 use std::io::{self, BufWriter, Write};
 use std::ops::Range;
 
+use crate::budget;
 use crate::encode::Compression;
 use crate::encode::compress::Compressor;
 use crate::encode::jsonl;
@@ -14,8 +15,6 @@ use crate::encode::spool::{Body, Spool};
 use crate::message::{Body as Payload, Entry, Message};
 use crate::span::{Edge, Span};
 
-/// Bytes of an object that wait in memory; past that they go to a temporary file.
-const SPOOL_MEMORY: usize = 4 << 20;
 /// Records of one entry that wait in memory until it is known whether they fit. Of a larger entry they
 /// are counted first and written then, piece by piece.
 const SCRATCH: usize = 1 << 20;
@@ -89,7 +88,7 @@ impl Contents {
 impl Batch {
     /// An empty batch. `caps` is `None` for a span that a predecessor pinned.
     pub fn new(caps: Option<Caps>, compression: Compression) -> Self {
-        let spool = Spool::new(&std::env::temp_dir(), SPOOL_MEMORY);
+        let spool = Spool::new(&std::env::temp_dir(), budget::SPOOL);
         Batch {
             caps: caps.unwrap_or(Caps { messages: u64::MAX, bytes: u64::MAX }),
             compression,

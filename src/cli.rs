@@ -67,7 +67,7 @@ fn exit_code(report: &Report) -> ExitCode {
     ExitCode::from(match report.outcome {
         Outcome::Stored | Outcome::NothingToDo => 0,
         Outcome::Failed if report.error.as_ref().is_some_and(|error| error.kind == Kind::Invalid.name()) => 2,
-        Outcome::Failed => 1,
+        Outcome::Failed | Outcome::NotRead => 1,
         Outcome::Busy => 3,
         Outcome::Unknown => 4,
     })

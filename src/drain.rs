@@ -11,7 +11,9 @@
 //! to be. `drain::object` has the six steps, `drain::fill` the reading, `drain::hold` what becomes of both
 //! when the connection is lost in between.
 
+mod begin;
 mod fill;
+mod gaps;
 mod hold;
 mod object;
 mod parts;
@@ -20,6 +22,7 @@ mod start;
 
 use std::env;
 use std::ops::Range;
+use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -39,6 +42,8 @@ use crate::rule::Start;
 use crate::schemas::Schemas;
 use crate::source::Source;
 use crate::store::Store;
+
+pub use begin::Siblings;
 
 /// Left of the platform's time when the store must have answered.
 const STORE_RESERVE: Duration = Duration::from_secs(3);
@@ -63,8 +68,26 @@ pub struct Job {
     pub max_objects: u32,
     pub interval: Duration,
     pub compression: Compression,
+    /// When the run began, which is before this partition's turn in a topic of many.
+    pub started: Instant,
     /// When the platform ends the run.
     pub deadline: Instant,
+    /// Partitions that are read at a time, this one included: they share the way to the store.
+    pub readers: usize,
+    /// The partitions of its topic, where there are any.
+    pub siblings: Option<Rc<Siblings>>,
+}
+
+impl Job {
+    /// When reading for an object has to stop, with `spooled` bytes still to be stored.
+    pub fn stop_reading_at(&self, spooled: u64) -> (Instant, Stop) {
+        let window = self.started + self.interval;
+        let upload = Duration::from_secs(spooled.saturating_mul(self.readers as u64) / UPLOAD_BYTES_PER_SECOND);
+        let total = self.deadline.saturating_duration_since(self.started);
+        let reserve = (BASE_RESERVE + upload).min(total / 2);
+        let deadline = self.deadline - reserve;
+        if deadline <= window { (deadline, Stop::Deadline) } else { (window, Stop::Window) }
+    }
 }
 
 /// Where a subscription that does not exist begins.
@@ -79,6 +102,8 @@ pub enum Beginning {
 /// How far a run is, for whoever watches.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Progress {
+    /// Partitions of the run, all of which may read up to the caps.
+    pub partitions: u32,
     pub messages: u64,
     /// Of records before compression.
     pub bytes: u64,
@@ -89,12 +114,13 @@ pub struct Progress {
 }
 
 /// Runs one partition to its end. Never fails: what goes wrong stands in the report, beside what was
-/// stored before. `place` finds the mark-delete position of a start, without touching the subscription.
+/// stored before. `place` finds the mark-delete position of a start, without touching the subscription. Both
+/// closures answer `None` for a partition that the broker does not know.
 pub async fn run<S: Source>(
     job: &Job,
     store: &impl Store,
-    place: impl AsyncFn(Start) -> Result<Position>,
-    attach: impl AsyncFnOnce(Beginning) -> Result<S>,
+    place: impl AsyncFn(Start) -> Result<Option<Position>>,
+    attach: impl AsyncFnOnce(Beginning) -> Result<Option<S>>,
     clock: &Clock,
     mut report: Report,
     watch: &mut dyn FnMut(Progress),
@@ -110,8 +136,8 @@ pub async fn run<S: Source>(
 async fn attempt<S: Source>(
     job: &Job,
     store: &impl Store,
-    place: impl AsyncFn(Start) -> Result<Position>,
-    attach: impl AsyncFnOnce(Beginning) -> Result<S>,
+    place: impl AsyncFn(Start) -> Result<Option<Position>>,
+    attach: impl AsyncFnOnce(Beginning) -> Result<Option<S>>,
     clock: &Clock,
     report: &mut Report,
     watch: &mut dyn FnMut(Progress),
@@ -120,7 +146,10 @@ async fn attempt<S: Source>(
     // The store comes first: a refused key ends the run before the subscription is touched.
     let catalogue = Catalogue::new(store, &job.folder);
     let (head, beginning) = Box::pin(start::open(job, store, &catalogue, &place, clock)).await?;
-    let source = attach(beginning).await?;
+    let asked_at = clock.now_ms();
+    let Some(source) = attach(beginning).await? else {
+        return job.is_absent(store, head, clock, asked_at, report).await;
+    };
     report.phases.connect_ms = elapsed(clock, started);
     let attachment = source.attachment();
     let mut drain = Drain {
@@ -132,7 +161,6 @@ async fn attempt<S: Source>(
         catalogue,
         report,
         watch,
-        started,
         end: Position::new(-1, -1),
         mark_delete: None,
         attachment,
@@ -165,7 +193,6 @@ struct Drain<'a, S, T> {
     catalogue: Catalogue<'a, T>,
     report: &'a mut Report,
     watch: &'a mut dyn FnMut(Progress),
-    started: Instant,
     /// The last entry at the start: the end of this run.
     end: Position,
     /// Where the cursor stood when it was last known: it never goes back while we hold the subscription.
@@ -198,13 +225,16 @@ struct Drain<'a, S, T> {
 }
 
 impl<S: Source, T: Store> Drain<'_, S, T> {
-    async fn partition(&mut self, place: &impl AsyncFn(Start) -> Result<Position>) -> Result<()> {
+    async fn partition(&mut self, place: &impl AsyncFn(Start) -> Result<Option<Position>>) -> Result<()> {
         let asked_at = self.clock.now_ms();
         let bounds = self.source.bounds().await?;
         self.mark_delete = bounds.mark_delete;
+        let renewed = self.head.is_stale(self.clock.now_ms());
         // On the heap: it is long, and over before the reading begins.
         let bounds = Box::pin(self.settle(bounds, place)).await?;
+        Box::pin(self.note_moved_cursor(&bounds, renewed)).await?;
         if bounds.nothing_to_do() {
+            self.remember_passed().await;
             self.report.stop = Some(Stop::Drained);
             self.report.backlog_entries = Some(0);
             self.complete(asked_at);
@@ -241,6 +271,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
             Ok(backlog) => self.report.backlog_entries = backlog,
             Err(error) => self.report.warnings.push(format!("the backlog is not known: {}", error.chain())),
         }
+        self.note_filtered_end().await;
         // Silence before the last id: the rest was expired or is not for consumers, if nothing is left.
         let drained = stop == Stop::Drained || (stop == Stop::Stalled && self.report.backlog_entries == Some(0));
         if drained {
@@ -267,16 +298,6 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
     /// All that is owed is stored. What was passed over is not owed any more, and not stored either.
     fn complete(&mut self, asked_at: u64) {
         self.report.complete_through = self.report.passed_over.is_none().then_some(asked_at);
-    }
-
-    /// When reading for an object has to stop, with `spooled` bytes still to be stored.
-    fn stop_reading_at(&self, spooled: u64) -> (Instant, Stop) {
-        let window = self.started + self.job.interval;
-        let upload = Duration::from_secs(spooled / UPLOAD_BYTES_PER_SECOND);
-        let total = self.job.deadline.saturating_duration_since(self.started);
-        let reserve = (BASE_RESERVE + upload).min(total / 2);
-        let deadline = self.job.deadline - reserve;
-        if deadline <= window { (deadline, Stop::Deadline) } else { (window, Stop::Window) }
     }
 
     fn until_ms(&self) -> u64 {

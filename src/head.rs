@@ -35,6 +35,12 @@ pub struct Head {
     pub seek: Option<Sought>,
     pub done: Option<Link>,
     pub next: Option<Next>,
+    /// How many partitions the topic had when the rule began; absent outside a partitioned topic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partitions: Option<u32>,
+    /// Up to here reports have named what the cursor passed over and nothing of ours acknowledged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passed: Option<Position>,
     /// When this was written, ms since the epoch.
     pub written: u64,
 }
@@ -106,6 +112,8 @@ pub struct HeadFile {
     key: String,
     /// `None` for a head that was not yet written.
     version: Option<Version>,
+    /// Something was named that the store does not know of.
+    unsaved: bool,
 }
 
 /// Whose head is expected.
@@ -122,15 +130,26 @@ impl HeadFile {
         let key = head_key(folder);
         let Some(found) = store.read_small(&key).await? else { return Ok(None) };
         let head = parse(&key, &found.bytes, owner)?;
-        Ok(Some(HeadFile { head, key, version: Some(found.version) }))
+        Ok(Some(HeadFile { head, key, version: Some(found.version), unsaved: false }))
     }
 
     /// The head of a rule that has none, not yet written.
     pub fn new(folder: &str, owner: &Owner, start: Start, done: Option<Link>) -> Self {
         let Owner { topic, subscription, partition } = owner.clone();
-        let head =
-            Head { version: FORM, topic, subscription, partition, start, seek: None, done, next: None, written: 0 };
-        HeadFile { head, key: head_key(folder), version: None }
+        let head = Head {
+            version: FORM,
+            topic,
+            subscription,
+            partition,
+            start,
+            seek: None,
+            done,
+            next: None,
+            partitions: None,
+            passed: None,
+            written: 0,
+        };
+        HeadFile { head, key: head_key(folder), version: None, unsaved: false }
     }
 
     /// Writes `head` in place of what was read, where the store honours conditions only if nobody else
@@ -153,6 +172,7 @@ impl HeadFile {
             }
         })?);
         self.head = head;
+        self.unsaved = false;
         Ok(())
     }
 
@@ -165,6 +185,17 @@ impl HeadFile {
     pub fn fold(&mut self, done: Option<Link>, next: Option<Next>) {
         self.head.done = done;
         self.head.next = next;
+    }
+
+    /// A report names everything up to here; the next write says so.
+    pub fn pass(&mut self, at: Position) {
+        self.head.passed = Some(at);
+        self.unsaved = true;
+    }
+
+    /// Whether the store knows what reports have named.
+    pub fn is_saved(&self) -> bool {
+        !self.unsaved
     }
 
     /// Whether the head is so old that a lifecycle rule might take it.

@@ -14,6 +14,7 @@
 //! the run itself; [`head`] says why it keeps the promise.
 
 pub mod batch;
+mod budget;
 pub mod catalogue;
 pub mod chunks;
 pub mod clock;

@@ -26,6 +26,8 @@ pub use consumer::{Consumer, Initial, Subscription};
 pub(crate) use entry::{MOST_DECODED_BYTES, decompress};
 pub use lookup::Cluster;
 
+pub(crate) use failure::is_missing_topic;
+
 use crate::error::Result;
 use crate::message::Position;
 use crate::rule::{Start, TopicName};
@@ -43,6 +45,7 @@ impl Cluster<'_> {
             partition: topic.partition().unwrap_or(-1),
             durable: true,
             initial,
+            read_ahead: self.read_ahead,
         };
         Consumer::attach(self, topic, subscription).await
     }
@@ -56,6 +59,7 @@ impl Cluster<'_> {
             topic: topic.to_string(),
             name: format!("{subscription}.start"),
             partition: topic.partition().unwrap_or(-1),
+            read_ahead: self.read_ahead,
             durable: false,
             initial: if start == Start::Latest { Initial::Latest } else { Initial::Earliest },
         };

@@ -3,12 +3,17 @@
 //! All times are ms since the epoch or durations in ms, all sizes bytes. The shape is part of the
 //! product: members are added, never renamed.
 
+pub mod pace;
+pub mod partitions;
+
 use serde::Serialize;
 
-use crate::batch::Contents;
 use crate::error::{Error, Kind};
 use crate::message::Position;
 use crate::span::Edge;
+
+pub use pace::{Load, Pace, pace};
+pub use partitions::PartitionReport;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -21,14 +26,22 @@ pub enum Outcome {
     /// A write was not answered in time: it may have happened. The next run finds out.
     Unknown,
     Failed,
+    /// Only of a partition: the time for reading was over before its turn came.
+    NotRead,
 }
 
-/// Why reading stopped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+/// Why reading stopped. Of several partitions the last in this order speaks for the topic: it is the one to
+/// look at first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stop {
     /// Everything up to the last message id at the start was read.
     Drained,
+    /// Entries that are stored already came in between, or chunks that get an object of their own; the next
+    /// object continues behind them.
+    StoredBefore,
+    /// The span that a run announced before it died is complete.
+    Pinned,
     MaxMessages,
     MaxBytes,
     /// The rule's interval is over.
@@ -37,11 +50,6 @@ pub enum Stop {
     Deadline,
     /// The broker says there is more and sends nothing.
     Stalled,
-    /// Entries that are stored already came in between, or chunks that get an object of their own; the next
-    /// object continues behind them.
-    StoredBefore,
-    /// The span that a run announced before it died is complete.
-    Pinned,
     /// No room for temporary files: the object ends at the last entry that fitted.
     DiskFull,
     /// The object holds a part of an entry that is larger than the caps; the next object continues it.
@@ -53,6 +61,9 @@ pub enum Stop {
 /// One object that this run stored.
 #[derive(Clone, Debug, Serialize)]
 pub struct StoredObject {
+    /// Only where the topic is partitioned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partition: Option<i32>,
     pub key: String,
     pub messages: u64,
     /// Of the written file.
@@ -69,8 +80,15 @@ pub struct StoredObject {
 /// Ids that the broker did not deliver, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Missing {
+    /// Only where the topic is partitioned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partition: Option<i32>,
     pub first: Position,
     pub last: Position,
+    /// How many; absent where the range goes over the end of a ledger, since where that was is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entries: Option<u64>,
+    pub because: Because,
 }
 
 /// A move of the cursor that this run made because an event asked for it.
@@ -90,19 +108,16 @@ pub struct PassedOver {
     pub to: Position,
 }
 
-/// How the arrival rate compares with what the rule may take.
-#[derive(Clone, Debug, Serialize)]
-pub struct Pace {
-    /// Messages per second, from what was read and what is left.
-    pub arrival_per_second: f64,
-    /// Messages per second that the caps allow.
-    pub capacity_per_second: f64,
-    pub keeps_up: bool,
-    /// When history will be caught up at this pace, where there is history and it will be.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub caught_up_at: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub advice: Option<String>,
+/// What is known of the reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Because {
+    /// The cursor was moved over them between two runs: they expired (TTL), were evicted or skipped, or
+    /// another consumer acknowledged them.
+    CursorMoved,
+    /// The broker passed over them while it delivered: its own markers, aborted transactions, entries that
+    /// were acknowledged one by one, filtered or unreadable; or they expired during the run. It does not say which.
+    NotDelivered,
 }
 
 #[derive(Clone, Copy, Debug, Default, Serialize)]
@@ -112,6 +127,15 @@ pub struct Phases {
     pub store_ms: u64,
     pub acknowledge_ms: u64,
     pub total_ms: u64,
+}
+
+impl Phases {
+    fn add(&mut self, more: &Phases) {
+        self.connect_ms += more.connect_ms;
+        self.read_ms += more.read_ms;
+        self.store_ms += more.store_ms;
+        self.acknowledge_ms += more.acknowledge_ms;
+    }
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -130,6 +154,9 @@ pub struct Report {
     pub outcome: Outcome,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stop: Option<Stop>,
+    /// What each partition came to; only where the topic is partitioned.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub partitions: Vec<PartitionReport>,
     pub objects: Vec<StoredObject>,
     pub messages: u64,
     pub bytes: u64,
@@ -177,6 +204,7 @@ impl Report {
             subscription: subscription.to_owned(),
             outcome: Outcome::NothingToDo,
             stop: None,
+            partitions: Vec::new(),
             objects: Vec::new(),
             messages: 0,
             bytes: 0,
@@ -233,48 +261,8 @@ impl Report {
     }
 }
 
-/// What the pace is reckoned from.
-#[derive(Clone, Copy, Debug)]
-pub struct Load {
-    /// Nothing was left in the topic.
-    pub drained: bool,
-    /// Entries left, as the broker says.
-    pub backlog: u64,
-    /// Messages that one object may hold.
-    pub max_messages: u64,
-    pub max_objects: u32,
-    pub interval_ms: u64,
-    pub now_ms: u64,
-}
-
-/// The arithmetic of keeping up: what was read and what is left, over the time since the first of it was
-/// published, at least one interval. What was drained keeps up by definition.
-pub fn pace(read: &Contents, load: &Load) -> Option<Pace> {
-    if read.messages == 0 {
-        return None;
-    }
-    let left = load.backlog as f64 * read.messages as f64 / read.entries.max(1) as f64;
-    let over_ms = load.now_ms.saturating_sub(read.earliest_publish_time).max(load.interval_ms);
-    let arrival = (read.messages as f64 + left) * 1000.0 / over_ms as f64;
-    let allowed = (load.max_messages * u64::from(load.max_objects)) as f64 * 1000.0 / load.interval_ms as f64;
-    let keeps_up = load.drained || arrival <= allowed;
-    let catches_up = !load.drained && arrival < allowed;
-    let caught_up_at =
-        catches_up.then(|| load.now_ms.saturating_add((left * 1000.0 / (allowed - arrival)).round() as u64));
-    let objects = (arrival * load.interval_ms as f64 / 1000.0 / load.max_messages as f64).ceil() as u64;
-    let advice = (!keeps_up).then(|| {
-        format!("messages arrive faster than the caps allow: set max_objects = {objects}, or more to catch up")
-    });
-    let (arrival_per_second, capacity_per_second) = (round(arrival), round(allowed));
-    Some(Pace { arrival_per_second, capacity_per_second, keeps_up, caught_up_at, advice })
-}
-
 fn is_zero(count: &u64) -> bool {
     *count == 0
-}
-
-fn round(rate: f64) -> f64 {
-    (rate * 1000.0).round() / 1000.0
 }
 
 /// `VmHWM` of this process; `None` where there is no such file.
@@ -283,54 +271,4 @@ fn peak_memory() -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kib: u64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
     Some(kib * 1024)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(messages: u64, from_ms: u64) -> Contents {
-        Contents { messages, entries: messages, earliest_publish_time: from_ms, ..Contents::default() }
-    }
-
-    const LOAD: Load = Load {
-        drained: false,
-        backlog: 0,
-        max_messages: 5000,
-        max_objects: 1,
-        interval_ms: 300_000,
-        now_ms: 1_300_000,
-    };
-
-    #[test]
-    fn a_drained_topic_keeps_up_whatever_burst_it_came_in() {
-        let pace = pace(&read(4000, 1_299_000), &Load { drained: true, ..LOAD }).unwrap();
-        assert!(pace.keeps_up && pace.advice.is_none() && pace.caught_up_at.is_none());
-        assert_eq!((pace.arrival_per_second, pace.capacity_per_second), (13.333, 16.667));
-    }
-
-    #[test]
-    fn a_topic_of_a_hundred_a_second_is_told_to_write_six_objects() {
-        // 30,000 messages in the 300 s since the first of them.
-        let pace = pace(&read(5000, 1_000_000), &Load { backlog: 25_000, ..LOAD }).unwrap();
-        assert!(!pace.keeps_up);
-        assert_eq!(pace.arrival_per_second, 100.0);
-        assert!(pace.advice.unwrap().contains("max_objects = 6"));
-    }
-
-    #[test]
-    fn a_burst_is_spread_over_the_interval() {
-        // 12,000 messages in the last second: three objects take them.
-        let pace = pace(&read(5000, 1_299_000), &Load { backlog: 7_000, ..LOAD }).unwrap();
-        assert_eq!(pace.arrival_per_second, 40.0);
-        assert!(pace.advice.unwrap().contains("max_objects = 3"));
-    }
-
-    #[test]
-    fn history_is_given_a_finish_time() {
-        // 41,000 messages in 4,100 s are 10 a second; 16.667 may be taken. 36,000 left at 6.667 a second: 5,400 s.
-        let pace = pace(&read(5000, 0), &Load { backlog: 36_000, now_ms: 4_100_000, ..LOAD }).unwrap();
-        assert!(pace.keeps_up);
-        assert_eq!(pace.caught_up_at, Some(4_100_000 + 5_400_000));
-    }
 }

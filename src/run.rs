@@ -1,5 +1,7 @@
 //! One invocation: a rule, the time there is, and the wire put together.
 
+mod partitions;
+
 use std::env;
 use std::ffi::OsString;
 use std::path::Path;
@@ -8,13 +10,14 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::batch::Caps;
+use crate::budget;
 use crate::clock::Clock;
 use crate::drain::{self, Beginning, Job, Progress};
 use crate::encode;
 use crate::error::{Error, Kind, Result};
 use crate::event::SeekEvent;
 use crate::head::Owner;
-use crate::pulsar::{Cluster, Initial};
+use crate::pulsar::{Cluster, Initial, is_missing_topic};
 use crate::report::Report;
 use crate::rule::names::partition_folder;
 use crate::rule::{Compression, Rule, Start, TopicName};
@@ -72,10 +75,9 @@ impl Function {
         clock: &Clock,
         watch: &mut dyn FnMut(Progress),
     ) -> Report {
-        let now = clock.now();
-        let deadline = deadline.filter(|at| *at > now).unwrap_or(now + self.rule.interval + STORING);
-        let (store_by, broker_by) = drain::last_answers(deadline, now);
-        let store = self.store.until(store_by);
+        let started = clock.now();
+        let deadline = deadline.filter(|at| *at > started).unwrap_or(started + self.rule.interval + STORING);
+        let (store_by, broker_by) = drain::last_answers(deadline, started);
         let mut report = Report::new(
             &self.rule.name,
             self.rule.topic.to_string(),
@@ -86,24 +88,114 @@ impl Function {
             report.failed(&error);
             return report;
         }
-        let job = Job { seek, ..job(&self.rule, deadline) };
-        let cluster = Cluster::new(&self.rule, broker_by);
+        let (store, cluster) = (self.store.until(store_by), Cluster::new(&self.rule, broker_by));
+        let tick = Tick { rule: &self.rule, seek, store, cluster, clock, started, deadline };
+        // On the heap: a run is large, and a platform's stack may be small.
+        let mut report = Box::pin(tick.run(report, watch)).await;
+        report.finish(clock.now().saturating_duration_since(started).as_millis() as u64);
+        report
+    }
+}
+
+/// One run's rule, time and wires.
+struct Tick<'a> {
+    rule: &'a Rule,
+    /// Where an event asks the cursor to be moved.
+    seek: Option<SeekEvent>,
+    store: S3,
+    cluster: Cluster<'a>,
+    clock: &'a Clock,
+    started: Instant,
+    deadline: Instant,
+}
+
+impl Tick<'_> {
+    async fn run(mut self, mut report: Report, watch: &mut dyn FnMut(Progress)) -> Report {
+        let asked_at = self.clock.now_ms();
+        let all = self.cluster.partitions(&self.rule.topic).await;
+        let asking_ms = self.clock.now_ms() - asked_at;
+        let (count, mut read) = match all.and_then(|count| Ok((count, partitions::all(self.rule, count)?))) {
+            Ok(all) => all,
+            Err(error) => {
+                report.failed(&error);
+                return report;
+            }
+        };
+        read.retain(|partition| partitions::belongs(self.rule.shard, *partition));
+        match read[..] {
+            [] => report.not_in_shard(asked_at),
+            [partition] if count == 0 => {
+                let job = self.job(partition, false);
+                report = self.one(&job, 0, report, watch).await;
+            }
+            _ => {
+                self.cluster = self.cluster.shared_by(budget::READERS.min(read.len()));
+                self.partitions(read, count, &mut report, watch).await;
+                // A partition that was added since then is not among these.
+                report.complete_through = report.complete_through.map(|at| at.min(asked_at));
+            }
+        }
+        report.phases.connect_ms += asking_ms;
+        report
+    }
+
+    /// Runs one partition, of a topic that has so many. One of a partitioned topic may be missing: partitions are
+    /// made when somebody writes to them.
+    async fn one(&self, job: &Job, count: u32, report: Report, watch: &mut dyn FnMut(Progress)) -> Report {
+        let topic = self.topic(job.owner.partition, count > 0);
+        let known = |error: &Error| count == 0 || !is_missing_topic(error);
         let place = async |start| {
-            let partitions = cluster.partitions(&self.rule.topic).await?;
-            one_partition_for(start, partitions)?;
-            refuse_partitions(&self.rule.topic, partitions)?;
-            Box::pin(cluster.place(&self.rule.topic, &self.rule.subscription, start)).await
+            one_partition_for(start, count)?;
+            match Box::pin(self.cluster.place(&topic, &self.rule.subscription, start)).await {
+                Err(error) if !known(&error) => Ok(None),
+                found => found.map(Some),
+            }
         };
         let attach = async |beginning| {
             let initial = match beginning {
                 Beginning::Earliest => Initial::Earliest,
                 Beginning::Latest => Initial::Latest,
             };
-            refuse_partitions(&self.rule.topic, cluster.partitions(&self.rule.topic).await?)?;
-            cluster.attach(&self.rule.topic, &self.rule.subscription, initial).await
+            match self.cluster.attach(&topic, &self.rule.subscription, initial).await {
+                Err(error) if !known(&error) => Ok(None),
+                attached => attached.map(Some),
+            }
         };
-        // On the heap: a run is large, and a platform's stack may be small.
-        Box::pin(drain::run(&job, &store, place, attach, clock, report, watch)).await
+        Box::pin(drain::run(job, &self.store, place, attach, self.clock, report, watch)).await
+    }
+
+    fn job(&self, partition: i32, partitioned: bool) -> Job {
+        let rule = self.rule;
+        // A partition's head is the same whether the rule names that one or the whole topic.
+        let topic = self.topic(partition, partitioned).to_string();
+        Job {
+            owner: Owner { topic, subscription: rule.subscription.clone(), partition },
+            folder: partition_folder(&rule.prefix, &whole(&rule.topic), partition),
+            start: rule.start,
+            seek: self.seek.clone(),
+            caps: Caps { messages: rule.max_messages.into(), bytes: rule.max_bytes },
+            max_objects: rule.max_objects,
+            interval: rule.interval,
+            compression: match rule.compression {
+                Compression::Gzip => encode::Compression::Gzip,
+                Compression::None => encode::Compression::None,
+                Compression::Zstd | Compression::Snappy => {
+                    unreachable!("the rule's check refuses what is not yet available")
+                }
+            },
+            started: self.started,
+            deadline: self.deadline,
+            readers: 1,
+            siblings: None,
+        }
+    }
+
+    fn topic(&self, partition: i32, partitioned: bool) -> TopicName {
+        let mut topic = self.rule.topic.clone();
+        if partitioned {
+            topic.topic = format!("{}-partition-{partition}", topic.topic);
+        }
+        topic
     }
 }
 
@@ -132,38 +224,6 @@ fn one_partition_for(start: Start, partitions: u32) -> Result<()> {
             Err(Error::new(Kind::Invalid, text))
         }
         _ => Ok(()),
-    }
-}
-
-/// What the reader of a partitioned topic needs to know until partitions are read one by one.
-fn refuse_partitions(topic: &TopicName, partitions: u32) -> Result<()> {
-    if partitions == 0 {
-        return Ok(());
-    }
-    let text = format!(
-        "topic {topic} has {partitions} partitions: partitioned topics are not yet available; name one partition, as in {topic}-partition-0"
-    );
-    Err(Error::new(Kind::Invalid, text))
-}
-
-fn job(rule: &Rule, deadline: Instant) -> Job {
-    let partition = rule.topic.partition().unwrap_or(-1);
-    Job {
-        owner: Owner { topic: rule.topic.to_string(), subscription: rule.subscription.clone(), partition },
-        folder: partition_folder(&rule.prefix, &whole(&rule.topic), partition),
-        start: rule.start,
-        seek: None,
-        caps: Caps { messages: rule.max_messages.into(), bytes: rule.max_bytes },
-        max_objects: rule.max_objects,
-        interval: rule.interval,
-        compression: match rule.compression {
-            Compression::Gzip => encode::Compression::Gzip,
-            Compression::None => encode::Compression::None,
-            Compression::Zstd | Compression::Snappy => {
-                unreachable!("the rule's check refuses what is not yet available")
-            }
-        },
-        deadline,
     }
 }
 

@@ -22,7 +22,7 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// The caps of one object and how many objects there may be: reading ends there at the latest.
+    /// The caps of one object and how many objects a partition may have: reading ends there at the latest.
     pub fn new(clock: Clock, messages: u64, bytes: u64, objects: u32) -> Self {
         let started = clock.now();
         Meter {
@@ -60,7 +60,9 @@ impl Meter {
         if progress.messages == 0 || progress.bytes == 0 {
             return None;
         }
-        let caps = left(self.most_messages, progress.messages).min(left(self.most_bytes, progress.bytes));
+        let partitions = u64::from(progress.partitions);
+        let messages = left(self.most_messages.saturating_mul(partitions), progress.messages);
+        let caps = messages.min(left(self.most_bytes.saturating_mul(partitions), progress.bytes));
         // An entry holds at least one message: this is the longest it can be.
         let entries = progress.entries_left.map_or(f64::MAX, |left| left as f64 * seconds / progress.messages as f64);
         Some(caps.min(entries))

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use chrono::{DateTime, SecondsFormat, Utc};
 use tdmq_backup::Position;
-use tdmq_backup::report::{Outcome, Report};
+use tdmq_backup::report::{Because, Outcome, PartitionReport, Report, Stop};
 
 /// One line of JSON on standard output.
 pub fn json(report: &Report) -> Result<()> {
@@ -15,7 +15,10 @@ pub fn json(report: &Report) -> Result<()> {
 /// A few lines on standard output; what went wrong on standard error.
 pub fn text(report: &Report) {
     match report.outcome {
-        Outcome::NothingToDo => println!("nothing to do: the subscription owes nothing"),
+        Outcome::NothingToDo if report.stop == Some(Stop::Drained) => {
+            println!("nothing to do: the subscription owes nothing");
+        }
+        Outcome::NothingToDo => println!("nothing was read; run again"),
         Outcome::Stored => println!(
             "stored {} messages in {} object(s), {}",
             report.messages,
@@ -24,7 +27,10 @@ pub fn text(report: &Report) {
         ),
         Outcome::Busy => println!("busy: left to the run that is at it"),
         Outcome::Unknown => println!("unknown: a write was not answered; the next run finds out"),
-        Outcome::Failed => println!("failed"),
+        Outcome::Failed | Outcome::NotRead => println!("failed"),
+    }
+    if !report.partitions.is_empty() {
+        println!("  {}", partitions(&report.partitions));
     }
     if let Some(moved) = &report.moved {
         let shown = |at: Option<Position>| at.map_or("an unknown position".to_owned(), |at| at.to_string());
@@ -46,7 +52,13 @@ pub fn text(report: &Report) {
         println!("  {left} entries left in the topic");
     }
     for gap in &report.missing {
-        println!("  the broker left out {} to {}", gap.first, gap.last);
+        let of = gap.partition.map(|partition| format!(" of partition {partition}")).unwrap_or_default();
+        match gap.because {
+            Because::CursorMoved => {
+                println!("  MISSING: {} to {}{of}: expired, evicted or skipped", gap.first, gap.last)
+            }
+            Because::NotDelivered => println!("  the broker left out {} to {}{of}", gap.first, gap.last),
+        }
     }
     if let Some(advice) = report.pace.as_ref().and_then(|pace| pace.advice.as_ref()) {
         println!("  {advice}");
@@ -57,6 +69,26 @@ pub fn text(report: &Report) {
     if let Some(error) = &report.error {
         eprintln!("tdmq-backup: {}", error.message);
     }
+}
+
+/// How many partitions came to what.
+fn partitions(all: &[PartitionReport]) -> String {
+    let count = |outcome| all.iter().filter(|one| one.outcome == outcome).count();
+    let words = [
+        (Outcome::Stored, "stored"),
+        (Outcome::NothingToDo, "with nothing to do"),
+        (Outcome::Busy, "busy"),
+        (Outcome::Unknown, "unknown"),
+        (Outcome::Failed, "failed"),
+        (Outcome::NotRead, "not read"),
+    ];
+    let parts: Vec<String> = words
+        .into_iter()
+        .map(|(outcome, word)| (count(outcome), word))
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, word)| format!("{count} {word}"))
+        .collect();
+    format!("{} partitions: {}", all.len(), parts.join(", "))
 }
 
 /// An instant as RFC 3339, UTC.

@@ -12,7 +12,7 @@ use crate::error::{Error, Kind, Result};
 use crate::head::Next as Announced;
 use crate::message::{Entry, Position};
 use crate::object::Kept;
-use crate::report::{Missing, Stop};
+use crate::report::Stop;
 use crate::source::{Next, Source};
 use crate::span::Edge;
 use crate::store::Store;
@@ -21,8 +21,6 @@ use super::{Drain, Progress};
 
 /// Silence for this long is looked into.
 const SILENCE: Duration = Duration::from_secs(1);
-/// Ranges of missing ids that a report lists; more are counted in a warning.
-const MOST_MISSING: usize = 100;
 
 /// What reading for one object came to.
 #[expect(clippy::large_enum_variant, reason = "one at a time, on the stack")]
@@ -41,7 +39,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
                 return Ok(Filled::Replan);
             }
             let spooled = batch.as_ref().map_or(0, Batch::written_at_most);
-            let (stop_at, late) = self.stop_reading_at(spooled);
+            let (stop_at, late) = self.job.stop_reading_at(spooled);
             let now = self.clock.now();
             if now >= stop_at {
                 let stop = if self.delivered { late } else { Stop::Stalled };
@@ -228,6 +226,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         let contents = into.contents();
         let same_ledger = entry.position.ledger == self.end.ledger;
         (self.watch)(Progress {
+            partitions: 1,
             messages: self.report.messages + contents.messages,
             bytes: self.read.bytes + contents.bytes,
             storing: None,
@@ -245,25 +244,6 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
             self.give_up_pinned(&next, why).await?;
         }
         Ok(Placed::Replan)
-    }
-
-    /// Notes ids that the broker left out before this entry. Where a ledger ended is not known, so only
-    /// those in this entry's ledger.
-    fn note_gap(&mut self, entry: &Entry) {
-        let at = entry.position;
-        if let Some(previous) = self.previous.filter(|previous| *previous < at) {
-            let first = if previous.ledger == at.ledger { previous.entry.saturating_add(1) } else { 0 };
-            let told = self.report.missing.last().is_some_and(|last| last.last >= Position::new(at.ledger, first));
-            if first < at.entry && !told {
-                let (first, last) = (Position::new(at.ledger, first), Position::new(at.ledger, at.entry - 1));
-                match self.report.missing.len() < MOST_MISSING {
-                    true => self.report.missing.push(Missing { first, last }),
-                    false => self.report.more_missing += 1,
-                }
-            }
-        }
-        self.previous = self.previous.max(Some(at));
-        self.chunks.passed(at);
     }
 }
 

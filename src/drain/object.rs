@@ -131,6 +131,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         self.look_again(next.span).await?;
         let (key, bytes) = (object.key.clone(), object.body.length());
         (self.watch)(Progress {
+            partitions: 1,
             messages: self.report.messages + contents.messages,
             bytes: self.read.bytes + contents.bytes,
             entries_left: None,
@@ -164,6 +165,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
             ));
         }
         self.report.stored(StoredObject {
+            partition: None,
             key,
             messages: contents.messages,
             bytes,

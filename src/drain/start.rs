@@ -45,7 +45,7 @@ pub(super) async fn open<T: Store>(
     job: &Job,
     store: &T,
     catalogue: &Catalogue<'_, T>,
-    place: &impl AsyncFn(rule::Start) -> Result<Position>,
+    place: &impl AsyncFn(rule::Start) -> Result<Option<Position>>,
     clock: &Clock,
 ) -> Result<(HeadFile, Beginning)> {
     if let Some(head) = HeadFile::read(store, &job.folder, &job.owner).await? {
@@ -54,15 +54,23 @@ pub(super) async fn open<T: Store>(
         return Ok((head, if placed { Beginning::Latest } else { Beginning::Earliest }));
     }
     let done = catalogue.newest().await?;
+    let (later, partitions) = job.appeared_later(store).await?;
+    let asked = if later { rule::Start::Continue } else { job.start };
     // Objects: the rule began before. An event: it goes before the start.
     let state = if done.is_some() || job.seek.is_some() { StartState::Applied } else { StartState::Pending };
-    let start = Start { asked: job.start.to_string(), resolved: None, state };
+    let start = Start { asked: asked.to_string(), resolved: None, state };
     let mut head = HeadFile::new(&job.folder, &job.owner, start, done);
-    if state == StartState::Applied || !has_place(job.start) {
+    head.head.partitions = partitions;
+    if state == StartState::Applied || !has_place(asked) {
         return Ok((head, Beginning::Earliest));
     }
     let mut placed = head.head.clone();
-    placed.start.resolved = Some(place(job.start).await?);
+    placed.start.resolved = place(asked).await?;
+    if placed.start.resolved.is_none() {
+        // Nobody has written to this partition yet: it begins at its first entry.
+        head.head.start.state = StartState::Applied;
+        return Ok((head, Beginning::Earliest));
+    }
     head.write(store, placed, clock.now_ms()).await?;
     Ok((head, Beginning::Latest))
 }
@@ -82,6 +90,10 @@ fn parsed(asked: &str) -> Result<rule::Start> {
     })
 }
 
+fn vanished() -> Error {
+    Error::new(Kind::Unavailable, "the broker does not know the topic any more; nothing was moved: run again")
+}
+
 impl<S: Source, T: Store> Drain<'_, S, T> {
     /// Makes sure that there is a head (from now on the rule is not new any more), that it is the one that
     /// stands in the bucket now that the subscription is ours, and that the cursor stands where it should.
@@ -91,7 +103,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
     pub(super) async fn settle(
         &mut self,
         mut bounds: Bounds,
-        place: &impl AsyncFn(rule::Start) -> Result<Position>,
+        place: &impl AsyncFn(rule::Start) -> Result<Option<Position>>,
     ) -> Result<Bounds> {
         let now = self.clock.now_ms();
         let unsettled = self.job.seek.is_some() || self.is_unsettled();
@@ -114,7 +126,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         start.state == StartState::Pending || seek.as_ref().is_some_and(|seek| seek.state == StartState::Pending)
     }
 
-    async fn reread_head(&mut self) -> Result<()> {
+    pub(super) async fn reread_head(&mut self) -> Result<()> {
         let read = HeadFile::read(self.store, &self.job.folder, &self.job.owner);
         match self.source.attend(read).await? {
             Some(head) => self.head = head,
@@ -132,12 +144,16 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
     }
 
     /// Brings about the pending start.
-    async fn begin(&mut self, bounds: Bounds, place: &impl AsyncFn(rule::Start) -> Result<Position>) -> Result<Bounds> {
+    async fn begin(
+        &mut self,
+        bounds: Bounds,
+        place: &impl AsyncFn(rule::Start) -> Result<Option<Position>>,
+    ) -> Result<Bounds> {
         let mut target = self.start_target(&bounds)?;
         if target.is_none() && self.head().start.asked != self.job.start.to_string() {
             // It was refused before and so moved nothing: the rule was mended.
             let resolved = match has_place(self.job.start) {
-                true => Some(self.source.attend(place(self.job.start)).await?),
+                true => Some(self.source.attend(place(self.job.start)).await?.ok_or_else(vanished)?),
                 false => None,
             };
             let start = Start { asked: self.job.start.to_string(), resolved, state: StartState::Pending };
@@ -208,7 +224,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         &mut self,
         event: &SeekEvent,
         bounds: &Bounds,
-        place: &impl AsyncFn(rule::Start) -> Result<Position>,
+        place: &impl AsyncFn(rule::Start) -> Result<Option<Position>>,
     ) -> Result<()> {
         let asked = event.to.to_string();
         if let Some(known) = self.head().seek.as_ref().filter(|known| known.asked == asked && known.event == event.id) {
@@ -225,7 +241,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
             }
         }
         let resolved = match has_place(event.to) {
-            true => Some(self.source.attend(place(event.to)).await?),
+            true => Some(self.source.attend(place(event.to)).await?.ok_or_else(vanished)?),
             false => None,
         };
         let mut head = self.head().clone();
@@ -265,7 +281,9 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         }
         self.report.moved = Some(Moved { asked: seek.asked.clone(), from, to });
         seek.state = StartState::Applied;
-        self.write_head(Head { seek: Some(seek), ..self.head().clone() }).await?;
+        // What it passes over has been told: it is not missing.
+        let passed = self.head().passed.max(to);
+        self.write_head(Head { seek: Some(seek), passed, ..self.head().clone() }).await?;
         Ok(bounds)
     }
 

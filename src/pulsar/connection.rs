@@ -8,6 +8,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use futures_util::FutureExt;
 use pulsar::proto::{
     AuthData, BaseCommand, CommandAuthResponse, CommandConnect, CommandPing, CommandPong, FeatureFlags,
     base_command::Type,
@@ -256,6 +257,14 @@ impl Connection {
         ];
         for words in words.into_iter().flatten() {
             *words = token.redact(words);
+        }
+    }
+
+    /// This connection after it was left alone, with the broker's pings answered; `None` where it was lost meanwhile.
+    pub fn if_alive(mut self) -> Option<Self> {
+        match self.receive().now_or_never() {
+            None => Some(self),
+            Some(_) => None,
         }
     }
 

@@ -34,8 +34,6 @@ use crate::error::{Error, Kind, Result};
 use crate::message::{Entry, Position};
 use crate::rule::TopicName;
 
-/// Read-ahead: bytes of entries that may wait in memory or be on their way.
-const READ_AHEAD: usize = 8 << 20;
 /// The first protocol version whose brokers answer an acknowledgement.
 const RECEIPTS_SINCE: i32 = 17;
 const GOODBYE_LIMIT: Duration = Duration::from_secs(2);
@@ -59,6 +57,8 @@ pub struct Subscription {
     /// False for a reader, which leaves nothing behind at the broker.
     pub durable: bool,
     pub initial: Initial,
+    /// Bytes of entries that may wait in memory or be on their way.
+    pub read_ahead: usize,
 }
 
 pub struct Consumer<'c> {
@@ -98,6 +98,7 @@ impl<'c> Consumer<'c> {
     ) -> Result<Consumer<'c>> {
         let connection = cluster.connect(topic).await?;
         let largest = connection.max_message_size();
+        let permits = Permits::new(subscription.read_ahead, largest);
         let mut consumer = Consumer {
             cluster,
             topic: topic.clone(),
@@ -107,7 +108,7 @@ impl<'c> Consumer<'c> {
             attached: false,
             queue: VecDeque::new(),
             queued_bytes: 0,
-            permits: Permits::new(READ_AHEAD, largest),
+            permits,
             accepted: None,
             floor: None,
             first_from: None,
@@ -244,7 +245,7 @@ impl Consumer<'_> {
         if self.accepted.is_some_and(|accepted| position <= accepted) {
             return Ok(());
         }
-        if self.dropped || (self.queued_bytes + size > READ_AHEAD && !self.queue.is_empty()) {
+        if self.dropped || (self.queued_bytes + size > self.subscription.read_ahead && !self.queue.is_empty()) {
             self.dropped = true;
             return Ok(());
         }

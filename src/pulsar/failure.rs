@@ -1,5 +1,7 @@
 //! What a broker's error means to the reader.
 
+use std::fmt;
+
 use pulsar::proto::ServerError;
 
 use crate::error::{Error, Kind};
@@ -10,7 +12,26 @@ pub(crate) fn refused(doing: &str, code: i32, words: &str) -> Error {
     let kind = kind(code);
     let advice = advice(code);
     let words = format!("the broker says {}: {words}", code.as_str_name());
-    Error::new(kind, if advice.is_empty() { doing.to_owned() } else { format!("{doing}: {advice}") }).because(words)
+    let error = Error::new(kind, if advice.is_empty() { doing.to_owned() } else { format!("{doing}: {advice}") });
+    if code == ServerError::TopicNotFound { error.because(MissingTopic(words)) } else { error.because(words) }
+}
+
+/// The broker's words where it does not know the topic: among errors of one kind, the one that a partition
+/// which nobody has written to gives.
+#[derive(Debug)]
+pub(crate) struct MissingTopic(pub String);
+
+impl fmt::Display for MissingTopic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for MissingTopic {}
+
+/// Whether the broker said that it does not know the topic.
+pub(crate) fn is_missing_topic(error: &Error) -> bool {
+    std::error::Error::source(error).is_some_and(|source| source.is::<MissingTopic>())
 }
 
 fn kind(code: ServerError) -> Kind {

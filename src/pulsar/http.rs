@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 
 use super::address::Address;
 use super::connection::{CONNECT_LIMIT, Caller, NO_TOKEN, within};
+use super::failure::MissingTopic;
 use crate::error::{Error, Kind, Result};
 use crate::secret::Secret;
 use crate::tls;
@@ -139,5 +140,7 @@ fn refused(doing: &str, status: StatusCode, body: &[u8], token: Option<&Secret>)
     // What it repeats of the token must not become part of an error.
     let words = token.map_or(words.clone(), |token| token.redact(&words));
     let words: String = words.trim().chars().take(200).collect();
-    Error::new(kind, format!("{doing}{advice}")).because(format!("the broker says {status}: {words}"))
+    let words = format!("the broker says {status}: {words}");
+    let error = Error::new(kind, format!("{doing}{advice}"));
+    if kind == Kind::NotFound { error.because(MissingTopic(words)) } else { error.because(words) }
 }

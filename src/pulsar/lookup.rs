@@ -21,6 +21,7 @@ use super::connection::{
 };
 use super::failure::refused;
 use super::http::Http;
+use crate::budget;
 use crate::error::{Error, Kind, Result};
 use crate::rule::{Rule, Scheme, TopicName};
 use crate::tls;
@@ -49,6 +50,8 @@ pub struct Cluster<'r> {
     answering: AtomicUsize,
     /// A connection to a door that is not in use: whoever needs one takes it.
     idle: Mutex<Option<Connection>>,
+    /// Of each consumer.
+    pub(super) read_ahead: usize,
 }
 
 impl<'r> Cluster<'r> {
@@ -68,7 +71,14 @@ impl<'r> Cluster<'r> {
             doors,
             answering: AtomicUsize::new(first),
             idle: Mutex::new(None),
+            read_ahead: budget::read_ahead(1),
         }
+    }
+
+    /// So many consumers are attached at a time: they share one memory budget.
+    pub fn shared_by(mut self, readers: usize) -> Self {
+        self.read_ahead = budget::read_ahead(readers);
+        self
     }
 
     /// How many partitions the topic has: 0 for one without partitions, and for a partition itself.
@@ -161,7 +171,7 @@ impl<'r> Cluster<'r> {
 
     async fn connection(&self, door: &Address) -> Result<Connection> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match idle.filter(|idle| idle.address() == door) {
+        match idle.filter(|idle| idle.address() == door).and_then(Connection::if_alive) {
             Some(connection) => Ok(connection),
             None => Connection::open(door, None, &self.who).await,
         }

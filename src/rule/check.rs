@@ -126,7 +126,7 @@ fn not_yet(read: &mut Reader, format: Option<Format>, compression: Option<Compre
     if matches!(compression, Some(Compression::Zstd | Compression::Snappy)) {
         read.problem("compression", "\"zstd\" and \"snappy\" are not yet available: use \"gzip\" or \"none\"");
     }
-    for key in ["shard", "storage_class", "sse"] {
+    for key in ["storage_class", "sse"] {
         if read.0.keys.contains_key(key) && !read.has_problem(key) {
             read.problem(key, "is not yet available: remove it");
         }

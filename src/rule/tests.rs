@@ -147,7 +147,7 @@ fn a_rule_with_ten_mistakes_reports_all_ten() {
         r#"bucket = "B""#,
         r#"interval = "1h""#,
         "max_messages = -1",
-        r#"shard = "1/2""#,
+        r#"shard = "3/2""#,
         "retries = 3",
     ];
     let keys = [
@@ -189,7 +189,6 @@ fn cluster_and_namespace_must_agree_with_a_full_topic() {
 #[test]
 fn what_this_version_cannot_do_is_refused_and_never_ignored() {
     let table = [
-        r#"shard = "2/8""#,
         r#"format = "avro""#,
         r#"format = "parquet""#,
         r#"format = "raw""#,

@@ -39,6 +39,17 @@ pub fn get(http: &str, token: &str, path: &str) -> (u16, Value) {
     )
 }
 
+/// An order to the broker's administration; the status it answers with.
+pub fn administer(http: &str, token: &str, method: &str, path: &str, body: &str) -> u16 {
+    let host = http.strip_prefix("http://").unwrap();
+    let request = format!(
+        "{method} {path} HTTP/1.0\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    ask(TcpStream::connect(host).unwrap(), &request).0
+}
+
 /// One request in HTTP/1.0, whose answer comes in one piece and ends with the connection: status and JSON.
 pub fn ask(mut stream: TcpStream, request: &str) -> (u16, Value) {
     stream.set_read_timeout(Some(LIMIT)).unwrap();

@@ -14,6 +14,8 @@ mod interruptions;
 mod kills;
 mod lambda;
 mod messages;
+mod missing;
+mod partitions;
 mod process;
 mod proxies;
 mod records;

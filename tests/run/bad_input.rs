@@ -85,15 +85,6 @@ async fn the_partition_metadata_request_says_not_to_create_the_topic() {
 }
 
 #[tokio::test]
-async fn a_partitioned_topic_is_not_yet_available_and_says_what_is() {
-    let world = World::new().await;
-    world.broker.set_partitions("orders", 3);
-    let (kind, message) = refused(&world.run().await);
-    assert_eq!(kind, "invalid");
-    assert!(message.contains("3 partitions") && message.contains("orders-partition-0"), "{message}");
-}
-
-#[tokio::test]
 async fn a_missing_bucket_is_found_before_the_subscription_is_touched() {
     let mut world = World::new().await;
     world.send(&[1]);
@@ -101,7 +92,7 @@ async fn a_missing_bucket_is_found_before_the_subscription_is_touched() {
     let (kind, message) = refused(&world.run().await);
     assert_eq!(kind, "not_found");
     assert!(message.contains("bucket"), "{message}");
-    assert!(world.broker.commands().is_empty());
+    assert!(world.broker.commands().iter().all(|c| c.kind != CommandType::Subscribe));
 }
 
 #[tokio::test]

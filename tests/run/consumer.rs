@@ -86,3 +86,19 @@ async fn a_connection_that_is_silent_for_a_minute_is_lost_and_another_one_takes_
     world.send(&[1]);
     assert_eq!(next(&mut source, far).await, 1);
 }
+
+/// Brokers close a connection whose pings nobody answers, and between two partitions nobody does.
+#[tokio::test]
+async fn a_connection_that_was_lost_while_nobody_used_it_is_replaced() {
+    let mut world = World::new().await;
+    world.send(&[1]);
+    let function = world.function();
+    let rule = function.rule();
+    let cluster = Cluster::new(rule, world.clock.now() + Duration::from_secs(20));
+    assert_eq!(cluster.partitions(&rule.topic).await.unwrap(), 0);
+    assert_eq!(world.broker.connections(), 1);
+    world.broker.drop_connections();
+    // By the time another connection has been served, this one's end has arrived.
+    Cluster::new(rule, world.clock.now() + Duration::from_secs(20)).partitions(&rule.topic).await.unwrap();
+    cluster.attach(&rule.topic, &rule.subscription, Initial::Earliest).await.unwrap();
+}

@@ -12,6 +12,8 @@ mod deaths;
 mod heads;
 mod histories;
 mod interruptions;
+mod missing;
+mod partitions;
 mod promises;
 mod recovery;
 mod schemas;

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use serde_json::json;
 use sha2::{Digest, Sha256};
 use tdmq_backup::Position;
 use tdmq_backup::pulsar::{Cluster, Initial};
@@ -178,21 +177,6 @@ async fn a_broker_that_stops_answering_anywhere_does_not_make_a_run_outlast_its_
         world.assert_exactly_once();
     };
     futures::future::join_all(kinds.map(|kind| Box::pin(run(kind)))).await;
-}
-
-#[tokio::test]
-async fn missing_names_what_the_broker_removed_unread() {
-    let mut world = World::new().await;
-    world.send(&[1]);
-    world.run().await;
-    let gone = world.send(&[1, 1, 1]);
-    world.topic.expire(4);
-    let report = world.run().await;
-    assert_eq!(report.outcome, Outcome::NothingToDo);
-    world.send(&[1]);
-    let report = world.run().await;
-    assert_eq!(report.messages, 1);
-    assert_eq!(serde_json::to_value(&report).unwrap()["missing"], json!([{ "first": gone[0], "last": gone[2] }]));
 }
 
 #[tokio::test]

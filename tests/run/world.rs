@@ -234,6 +234,11 @@ impl World {
         self.bucket.keys().into_iter().filter(|key| !key.ends_with(".json")).collect()
     }
 
+    /// How many messages were sent.
+    pub fn sent(&self) -> u64 {
+        self.sent
+    }
+
     /// Panics if there is no head.
     pub fn head_key(&self) -> String {
         self.bucket.keys().into_iter().find(|key| key.ends_with("_head.json")).unwrap()

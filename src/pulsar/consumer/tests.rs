@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::{Initial, READ_AHEAD};
+use super::Initial;
+use crate::budget;
 use crate::clock::Clock;
 use crate::pulsar::Cluster;
 use crate::rule::Rule;
@@ -49,7 +50,10 @@ async fn held(broker: &Broker, count: usize, pause_after: impl Fn(usize) -> bool
         let queued: usize = consumer.queue.iter().map(|entry| entry.size).sum();
         assert_eq!(queued, consumer.queued_bytes);
         let held = queued + consumer.connection.buffered();
-        assert!(queued <= READ_AHEAD && held <= READ_AHEAD + LARGE + BESIDE, "{queued} of {held} at {taken}");
+        assert!(
+            queued <= budget::read_ahead(1) && held <= budget::read_ahead(1) + LARGE + BESIDE,
+            "{queued} of {held} at {taken}"
+        );
     }
     consumer.close().await;
     reattached

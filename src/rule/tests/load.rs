@@ -38,12 +38,12 @@ fn variables_override_single_keys_and_are_named_in_problems() {
             .unwrap();
     assert_eq!(rule.interval, Duration::from_secs(600));
     assert_eq!((rule.max_messages, rule.max_bytes, rule.name.as_str()), (7, 9, "a1"));
-    let error = load(SHORT, &[("INTERVAL", "5"), ("SHARD", "1/2"), ("TOPPIC", "x"), ("VPC", "v"), ("DEPLOY", "x")])
+    let error = load(SHORT, &[("INTERVAL", "5"), ("SHARD", "3/2"), ("TOPPIC", "x"), ("VPC", "v"), ("DEPLOY", "x")])
         .unwrap_err()
         .to_string();
     for line in [
         "TDMQ_BACKUP_INTERVAL: must be 5 to 15 minutes",
-        "TDMQ_BACKUP_SHARD: is not yet available",
+        "TDMQ_BACKUP_SHARD: must be",
         "TDMQ_BACKUP_TOPPIC: is not a known variable: did you mean TDMQ_BACKUP_TOPIC?",
         "TDMQ_BACKUP_VPC: is not a known variable",
         "TDMQ_BACKUP_DEPLOY: is not a known variable",

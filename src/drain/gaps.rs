@@ -1,0 +1,113 @@
+//! What the broker did not deliver: named once, and no more claimed of it than can be known.
+//!
+//! | what is seen | named as |
+//! |---|---|
+//! | when a run begins, the cursor stands behind entries that no run acknowledged | `cursor_moved`: expired, evicted, skipped, or acknowledged by another consumer |
+//! | ids between two delivered entries, or between the last one and the cursor at the end | `not_delivered` |
+//! | the cursor stands before the first entry of a later ledger | nothing: so it stands too after the broker removed a ledger that was acknowledged to its end |
+//!
+//! Transaction markers, aborted messages, marks of replicated subscriptions, entries that a filter of the
+//! broker refused or whose metadata it cannot read, and entries acknowledged one by one before are passed
+//! over too, and the broker does not say why. It passes over them while it delivers, so a run finds the
+//! cursor behind them at its end and the head remembers that: the next run does not take it for a loss.
+
+use crate::error::Result;
+use crate::message::{Entry, Position};
+use crate::object::is_stored;
+use crate::report::{Because, Missing};
+use crate::source::{Bounds, Source};
+use crate::store::Store;
+
+use super::Drain;
+
+/// Ranges that a report lists; more are counted.
+const MOST_MISSING: usize = 100;
+
+impl<S: Source, T: Store> Drain<'_, S, T> {
+    /// At the start: names what the cursor passed over since the run before. `renewed` says that the head was
+    /// old, and that nothing is therefore taken on trust.
+    ///
+    /// On an idle topic the cursor stands at the end of the announced object after every run; that it is
+    /// stored is then asked for only where the cursor went on, and once a day.
+    pub(super) async fn note_moved_cursor(&mut self, bounds: &Bounds, renewed: bool) -> Result<()> {
+        let Some(at) = bounds.mark_delete.filter(|at| at.entry >= 0) else { return Ok(()) };
+        if bounds.nothing_to_do() && !renewed {
+            let announced = self.head().next.as_ref().map(|next| next.span.last.position);
+            if Some(at) <= self.accounted().max(announced) {
+                return Ok(());
+            }
+            // It was read before the subscription was ours.
+            self.reread_head().await?;
+        }
+        if let Some(next) = self.head().next.clone().filter(|next| next.span.first.position <= at)
+            && self.source.attend(is_stored(self.store, &next.key, &next.digest)).await?
+        {
+            self.head.fold(Some(next.link(self.head().done.as_ref())), None);
+        }
+        self.note_passed(at, Because::CursorMoved);
+        Ok(())
+    }
+
+    /// At the end: names what the cursor stands behind although it was neither delivered nor named before,
+    /// and makes the next run know what was named. Without an answer the next run names it.
+    pub(super) async fn note_filtered_end(&mut self) {
+        if let Ok(Bounds { mark_delete: Some(at), .. }) = self.source.bounds().await
+            && at.entry >= 0
+        {
+            self.note_passed(at, Because::NotDelivered);
+        }
+        self.remember_passed().await;
+    }
+
+    /// Writes the head where it has not been written since something was named.
+    pub(super) async fn remember_passed(&mut self) {
+        if self.head.is_saved() {
+            return;
+        }
+        let head = self.head().clone();
+        if let Err(error) = self.source.attend(self.head.write(self.store, head, self.clock.now_ms())).await {
+            let text = format!("the next run may name again what is missing: {}", error.chain());
+            self.report.warnings.push(text);
+        }
+    }
+
+    /// Notes ids that the broker left out before this entry. Where a ledger ended is not known, so only
+    /// those in this entry's ledger.
+    pub(super) fn note_gap(&mut self, entry: &Entry) {
+        let at = entry.position;
+        if let Some(previous) = self.previous.filter(|previous| *previous < at) {
+            let first = if previous.ledger == at.ledger { previous.entry.saturating_add(1) } else { 0 };
+            let first = Position::new(at.ledger, first);
+            let told = self.report.missing.last().is_some_and(|last| last.last >= first);
+            if first < at && !told {
+                self.name(first, Position::new(at.ledger, at.entry - 1), Because::NotDelivered);
+            }
+        }
+        self.previous = self.previous.max(Some(at));
+        self.chunks.passed(at);
+    }
+
+    fn note_passed(&mut self, at: Position, because: Because) {
+        let Some(known) = self.accounted() else { return };
+        if known < at {
+            self.name(Position::new(known.ledger, known.entry.saturating_add(1)), at, because);
+            self.head.pass(at);
+        }
+        self.previous = Some(known.max(at));
+    }
+
+    fn name(&mut self, first: Position, last: Position, because: Because) {
+        let entries = (first.ledger == last.ledger).then(|| last.entry.abs_diff(first.entry) + 1);
+        match self.report.missing.len() < MOST_MISSING {
+            true => self.report.missing.push(Missing { partition: None, first, last, entries, because }),
+            false => self.report.more_missing += 1,
+        }
+    }
+
+    /// The newest entry that was delivered, stored or named; `None` before the rule's first run.
+    fn accounted(&self) -> Option<Position> {
+        let head = self.head();
+        let done = head.done.as_ref().map(|done| done.last);
+        [self.previous, done, head.start.resolved, head.passed].into_iter().flatten().max()
+    }
+}

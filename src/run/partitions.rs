@@ -1,0 +1,142 @@
+//! Which partitions a run reads, in which order, and all of them inside one memory budget.
+//!
+//! ```text
+//!  metadata ─▶ shard ─▶ rotated ─▶ ┌ partition ─▶ drain ─▶ report ┐ ─▶ one report
+//!                                  └───── READERS at a time ──────┘
+//! ```
+//!
+//! Everything happens on one task: dropping the run drops every partition at whatever it was doing. One
+//! partition that fails stops no other. Not here: what happens in a partition ([`crate::drain`]).
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+
+use super::Tick;
+use crate::budget::READERS;
+use crate::drain::{Progress, Siblings};
+use crate::error::{Error, Kind, Result};
+use crate::report::Report;
+use crate::report::partitions::Turn;
+use crate::rule::{Rule, Shard};
+
+/// More than any broker's configuration allows; keys have room for five digits.
+const MOST_PARTITIONS: u32 = 99_999;
+
+/// The partitions of a topic, 0 of one without.
+pub(super) fn all(rule: &Rule, count: u32) -> Result<Vec<i32>> {
+    if count > MOST_PARTITIONS {
+        let text = format!("the broker says that {} has {count} partitions", rule.topic);
+        return Err(Error::new(Kind::Unavailable, text));
+    }
+    Ok(match count {
+        0 => vec![rule.topic.partition().unwrap_or(-1)],
+        count => (0..count as i32).collect(),
+    })
+}
+
+/// Whether a function that reads `shard` reads this partition; a topic without partitions is its first.
+pub(super) fn belongs(shard: Option<Shard>, partition: i32) -> bool {
+    shard.is_none_or(|shard| partition.max(0) as u32 % shard.of == shard.index - 1)
+}
+
+/// Each tick begins with other partitions, so that those for which there was no time are first in some later one.
+fn rotated(mut partitions: Vec<i32>, tick: u64) -> Vec<i32> {
+    let by = (u128::from(tick) * READERS as u128 % partitions.len().max(1) as u128) as usize;
+    partitions.rotate_left(by);
+    partitions
+}
+
+impl Tick<'_> {
+    /// Reads the given partitions of a topic of `count` into one report.
+    pub(super) async fn partitions(
+        &self,
+        read: Vec<i32>,
+        count: u32,
+        report: &mut Report,
+        watch: &mut dyn FnMut(Progress),
+    ) {
+        let interval = self.rule.interval.as_millis().max(1) as u64;
+        let readers = READERS.min(read.len());
+        let mut waiting = rotated(read, self.clock.now_ms() / interval).into_iter();
+        let board = RefCell::new(Board { all: waiting.len() as u32, latest: BTreeMap::new(), watch });
+        let siblings = Siblings::new(count);
+        let mut running = FuturesUnordered::new();
+        let mut turns = Vec::new();
+        loop {
+            while running.len() < READERS
+                && let Some(partition) = waiting.next()
+            {
+                let mut job = self.job(partition, true);
+                (job.readers, job.siblings) = (readers, Some(siblings.clone()));
+                let (reading_ends, late) = job.stop_reading_at(0);
+                if self.clock.now() >= reading_ends {
+                    turns.push((partition, Turn::Missed(late)));
+                    continue;
+                }
+                let board = &board;
+                running.push(async move {
+                    let mut watch = |progress| board.borrow_mut().show(partition, progress);
+                    let report = Report::new(&self.rule.name, String::new(), &self.rule.subscription, Vec::new());
+                    (partition, Turn::Taken(Box::new(self.one(&job, count, report, &mut watch).await)))
+                });
+            }
+            match running.next().await {
+                Some(turn) => turns.push(turn),
+                None => break,
+            }
+        }
+        turns.sort_by_key(|(partition, _)| *partition);
+        report.gather(turns);
+    }
+}
+
+/// How far all partitions are, from what each said last.
+struct Board<'w> {
+    all: u32,
+    latest: BTreeMap<i32, Progress>,
+    watch: &'w mut dyn FnMut(Progress),
+}
+
+impl Board<'_> {
+    fn show(&mut self, partition: i32, progress: Progress) {
+        self.latest.insert(partition, progress);
+        let sum = |of: fn(&Progress) -> u64| self.latest.values().map(of).sum();
+        // What the others have is not known before their turn.
+        let everybody = self.latest.len() == self.all as usize;
+        let left = self.latest.values().map(|progress| progress.entries_left).sum::<Option<u64>>();
+        (self.watch)(Progress {
+            partitions: self.all,
+            messages: sum(|it| it.messages),
+            bytes: sum(|it| it.bytes),
+            entries_left: left.filter(|_| everybody),
+            storing: progress.storing,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shards_of_a_topic_are_all_of_it_once() {
+        let part = |index, of| (0..10).filter(|n| belongs(Some(Shard { index, of }), *n)).collect::<Vec<_>>();
+        assert_eq!((part(1, 3), part(2, 3), part(3, 3)), (vec![0, 3, 6, 9], vec![1, 4, 7], vec![2, 5, 8]));
+        assert!(belongs(None, 7));
+        assert!(belongs(Some(Shard { index: 1, of: 8 }), -1) && !belongs(Some(Shard { index: 2, of: 8 }), -1));
+    }
+
+    #[test]
+    fn every_partition_is_among_the_first_in_some_tick() {
+        for count in 1..40 {
+            let firsts = (0..count).flat_map(|tick| {
+                let order = rotated((0..count as i32).collect(), 5_900_000 + tick);
+                order.into_iter().take(READERS).collect::<Vec<_>>()
+            });
+            assert_eq!(firsts.collect::<std::collections::BTreeSet<_>>().len(), count as usize);
+        }
+    }
+}
