@@ -198,7 +198,7 @@ fn roll(state: &mut u64, sides: usize) -> usize {
 #[test]
 fn interrupted_at_random_instants_every_message_is_stored_once() {
     let seed = std::env::var("INTERRUPTIONS_SEED").ok().and_then(|seed| seed.parse().ok());
-    let mut state: u64 = seed.unwrap_or(u64::from(std::process::id()) * 0x9e37_79b9 | 1);
+    let mut state: u64 = seed.unwrap_or((u64::from(std::process::id()) * 0x9e37_79b9) | 1);
     println!("INTERRUPTIONS_SEED={state}");
     let broker = Arc::new(Broker::start());
     let kinds = [Kind::Unload, Kind::Cut, Kind::Skip, Kind::SkipAll, Kind::Reset, Kind::Expire, Kind::Kill];

@@ -1,8 +1,11 @@
 //! Every kind of message that two clients can make, compared with what they meant and what the Java reader saw.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::Command;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use crate::harness::{Stage, component, entry_of, script};
@@ -88,6 +91,20 @@ fn kinds_of_plain(client: &str) -> &'static str {
     }
 }
 
+/// How many schema versions the records name; each has a file, with the definition in it.
+fn schemas_named(stage: &Stage, records: &[Value]) -> usize {
+    let named: BTreeSet<&str> = records.iter().filter_map(|record| record["schema_version"].as_str()).collect();
+    let topic = stage.topic.strip_prefix("persistent://").unwrap();
+    for version in &named {
+        let hex: String = STANDARD.decode(version).unwrap().iter().map(|byte| format!("{byte:02x}")).collect();
+        let file = stage.bucket_folder().join(format!("{topic}/_schemas/{hex}.json"));
+        let file: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+        let definition: Value = serde_json::from_str(file["schema"].as_str().unwrap()).unwrap();
+        assert_eq!((&file["version"], definition["type"].as_str()), (&Value::from(hex), Some("record")));
+    }
+    named.len()
+}
+
 fn is_stored_as_sent(client: &str, case: &str) {
     let stage = Stage::new(&format!("{client}-{case}"));
     let sent = stage.produce(client, case, &[]);
@@ -98,8 +115,9 @@ fn is_stored_as_sent(client: &str, case: &str) {
 
     let objects = stage.objects();
     assert_eq!(objects.len(), 1);
-    assert_eq!(stage.files().len(), 2, "the object and the head: {:?}", stage.files());
     let object = &objects[0];
+    let schemas = schemas_named(&stage, &object.records);
+    assert_eq!(stage.files().len(), 2 + schemas, "the object, the head and the schemas: {:?}", stage.files());
     are_those(&object.records, &sent, &seen);
     is_labelled(object, &folder(&stage), &seen, 1);
     let kinds: Vec<&str> = object.records.iter().map(|record| record["kind"].as_str().unwrap()).collect();
