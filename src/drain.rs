@@ -40,7 +40,7 @@ use crate::object::Kept;
 use crate::report::{self, Load, Outcome, Report, Stop};
 use crate::rule::Start;
 use crate::schemas::Schemas;
-use crate::source::Source;
+use crate::source::{Next, Source};
 use crate::store::Store;
 
 pub use begin::Siblings;
@@ -233,14 +233,14 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         // On the heap: it is long, and over before the reading begins.
         let bounds = Box::pin(self.settle(bounds, place)).await?;
         Box::pin(self.note_moved_cursor(&bounds, renewed)).await?;
+        self.end = bounds.last;
         if bounds.nothing_to_do() {
             self.remember_passed().await;
             self.report.stop = Some(Stop::Drained);
-            self.report.backlog_entries = Some(0);
-            self.complete(asked_at);
+            self.ask_backlog().await;
+            self.complete(asked_at).await;
             return Ok(());
         }
-        self.end = bounds.last;
         let stop = self.objects().await?;
         self.report.stop = Some(stop);
         self.conclude(stop, asked_at).await;
@@ -250,7 +250,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
     async fn objects(&mut self) -> Result<Stop> {
         let mut left = self.job.max_objects;
         loop {
-            let stop = self.object().await?;
+            let stop = Box::pin(self.object()).await?;
             if stop == Stop::Spread {
                 // However many objects it takes: a part of an entry cannot be acknowledged.
                 continue;
@@ -267,17 +267,14 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
     /// What is left, whether all is there, and whether the rule keeps up. An answer that the broker
     /// owes us here is worth a warning, not a failure: everything is stored.
     async fn conclude(&mut self, stop: Stop, asked_at: u64) {
-        match self.source.backlog().await {
-            Ok(backlog) => self.report.backlog_entries = backlog,
-            Err(error) => self.report.warnings.push(format!("the backlog is not known: {}", error.chain())),
-        }
+        self.ask_backlog().await;
         self.note_filtered_end().await;
         // Silence before the last id: the rest was expired or is not for consumers, if nothing is left.
         let drained = stop == Stop::Drained || (stop == Stop::Stalled && self.report.backlog_entries == Some(0));
         if drained {
             self.report.stop = Some(Stop::Drained);
             if self.chunks.entries() == 0 {
-                self.complete(asked_at);
+                self.complete(asked_at).await;
             }
         }
         self.report.open_chunks = self.chunks.entries() as u64;
@@ -295,9 +292,46 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         }
     }
 
-    /// All that is owed is stored. What was passed over is not owed any more, and not stored either.
-    fn complete(&mut self, asked_at: u64) {
-        self.report.complete_through = self.report.passed_over.is_none().then_some(asked_at);
+    async fn ask_backlog(&mut self) {
+        match self.source.backlog().await {
+            Ok(backlog) => self.report.backlog_entries = backlog,
+            Err(error) => self.report.warnings.push(format!("the backlog is not known: {}", error.chain())),
+        }
+    }
+
+    /// All that is delivered is stored. What was passed over is not owed any more, and not stored either.
+    async fn complete(&mut self, asked_at: u64) {
+        if self.report.passed_over.is_some() {
+            return;
+        }
+        match self.is_held_back().await {
+            Ok(false) => self.report.complete_through = Some(asked_at),
+            Ok(true) => self.report.warnings.push(
+                "the broker has entries that it does not deliver yet: a transaction is open; until it ends, complete_through is not said"
+                    .into(),
+            ),
+            Err(error) => self.report.warnings.push(format!("whether all is stored is not known: {}", error.chain())),
+        }
+    }
+
+    /// Whether the broker accepted entries that it does not offer: from the first message of the oldest open
+    /// transaction on it delivers none, not even those of others, and says that the one before is the last.
+    /// Its own markers behind the last message count as backlog too, until it comes upon them while it reads.
+    async fn is_held_back(&mut self) -> Result<bool> {
+        if self.report.backlog_entries.is_none_or(|backlog| backlog == 0) {
+            return Ok(false);
+        }
+        let until = self.clock.now() + fill::SILENCE;
+        match self.source.next(until).await? {
+            // It came since the run began.
+            Next::Entry(entry) => {
+                self.source.unread(entry);
+                return Ok(false);
+            }
+            Next::Silence | Next::Reattached => {}
+        }
+        self.report.backlog_entries = self.source.backlog().await?;
+        Ok(self.report.backlog_entries > Some(0) && self.source.bounds().await?.last <= self.end)
     }
 
     fn until_ms(&self) -> u64 {

@@ -20,7 +20,7 @@ use crate::store::Store;
 use super::{Drain, Progress};
 
 /// Silence for this long is looked into.
-const SILENCE: Duration = Duration::from_secs(1);
+pub(super) const SILENCE: Duration = Duration::from_secs(1);
 
 /// What reading for one object came to.
 #[expect(clippy::large_enum_variant, reason = "one at a time, on the stack")]

@@ -30,7 +30,8 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
     pub(super) async fn object(&mut self) -> Result<Stop> {
         for _ in 0..MOST_PLANS {
             let reading = self.clock.now();
-            let filled = self.fill().await?;
+            // On the heap, as what follows: futures are large, and a platform's stack may be small.
+            let filled = Box::pin(self.fill()).await?;
             self.report.phases.read_ms += elapsed(self.clock, reading);
             let (batch, stop) = match filled {
                 Filled::Done(Some(batch), stop) => (batch, stop),
@@ -47,7 +48,8 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
                 self.start_over().await?;
                 continue;
             };
-            let warnings = self.schemas.keep(&self.job.folder, &mut self.source, self.store).await;
+            let keeping = self.schemas.keep(&self.job.folder, &mut self.source, self.store);
+            let warnings = Box::pin(keeping).await;
             self.report.warnings.extend(warnings);
             if !self.look().await? {
                 self.start_over().await?;
@@ -58,7 +60,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
                 self.start_over().await?;
                 continue;
             }
-            return self.write(plan, stop).await;
+            return Box::pin(self.write(plan, stop)).await;
         }
         Err(Error::new(
             Kind::Unavailable,

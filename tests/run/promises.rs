@@ -74,14 +74,14 @@ async fn the_objects_metadata_says_ids_count_digest_and_predecessor() {
 }
 
 #[tokio::test]
-async fn a_run_with_nothing_to_do_takes_five_round_trips_and_one_request_to_the_store() {
+async fn a_run_with_nothing_to_do_takes_six_round_trips_and_one_request_to_the_store() {
     let mut world = World::new().await;
     world.send(&[1]);
     world.run().await;
     let (round_trips, requests) = (world.broker.round_trips(), world.bucket.requests().len());
     let report = world.run().await;
     assert_eq!(report.outcome, Outcome::NothingToDo);
-    assert!(world.broker.round_trips() - round_trips <= 5, "{:?}", world.broker.commands());
+    assert!(world.broker.round_trips() - round_trips <= 6, "{:?}", world.broker.commands());
     assert_eq!(world.bucket.requests().len() - requests, 1);
     assert_eq!(world.objects().len(), 1);
 }
