@@ -32,6 +32,10 @@ final class Options {
 
     /** Not to be closed: that waits seconds for threads which end with the process anyway. */
     PulsarClient client() throws Exception {
+        return client(false);
+    }
+
+    PulsarClient client(boolean transactions) throws Exception {
         ClientBuilder builder = PulsarClient.builder().serviceUrl(get("url")).openTelemetry(OpenTelemetry.noop());
         if (values.containsKey("token")) {
             builder.authentication(AuthenticationFactory.token(get("token")));
@@ -39,6 +43,6 @@ final class Options {
         if (values.containsKey("listener")) {
             builder.listenerName(get("listener"));
         }
-        return builder.build();
+        return builder.enableTransaction(transactions).build();
     }
 }
