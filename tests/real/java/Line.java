@@ -3,6 +3,7 @@ import java.io.PrintStream;
 import java.io.FileOutputStream;
 import java.io.FileDescriptor;
 import java.io.BufferedOutputStream;
+import java.nio.charset.StandardCharsets;
 import java.util.Base64;
 import java.util.Comparator;
 import java.util.LinkedHashMap;
@@ -53,6 +54,11 @@ final class Line {
         MessageIdAdv id = (MessageIdAdv) any;
         String entry = id.getLedgerId() + ":" + id.getEntryId() + ":" + id.getPartitionIndex();
         return id.getBatchIndex() < 0 ? entry : entry + ":" + id.getBatchIndex();
+    }
+
+    static void end(String word) throws Exception {
+        OUT.write((word + "\n").getBytes(StandardCharsets.UTF_8));
+        OUT.flush();
     }
 
     void print() throws Exception {

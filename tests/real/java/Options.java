@@ -7,6 +7,9 @@ import org.apache.pulsar.client.api.PulsarClient;
 
 /** {@code --name value} pairs, and the client they describe. */
 final class Options {
+    /** One for each broker, and never closed: that waits seconds for threads which end with the process anyway. */
+    private static final Map<String, PulsarClient> CLIENTS = new HashMap<>();
+
     private final Map<String, String> values = new HashMap<>();
 
     Options(String[] arguments) {
@@ -30,12 +33,22 @@ final class Options {
         return values.getOrDefault(name, otherwise);
     }
 
-    /** Not to be closed: that waits seconds for threads which end with the process anyway. */
+    /** Not to be closed. */
     PulsarClient client() throws Exception {
         return client(false);
     }
 
     PulsarClient client(boolean transactions) throws Exception {
+        String which = get("url") + " " + get("token", "") + " " + get("listener", "") + " " + transactions;
+        PulsarClient client = CLIENTS.get(which);
+        if (client == null) {
+            client = connect(transactions);
+            CLIENTS.put(which, client);
+        }
+        return client;
+    }
+
+    private PulsarClient connect(boolean transactions) throws Exception {
         ClientBuilder builder = PulsarClient.builder().serviceUrl(get("url")).openTelemetry(OpenTelemetry.noop());
         if (values.containsKey("token")) {
             builder.authentication(AuthenticationFactory.token(get("token")));

@@ -81,18 +81,19 @@ class Session:
     def send(self, producer, drafts, encode=lambda content: content):
         """With batching one call makes one entry; without, each draft is one."""
         before = producer.last_sequence_id()
-        answers = []
-        for it in drafts:
-            producer.send_async(callback=lambda result, id: answers.append((result, id)), **it)
+        # Entry by entry, which is not the order of the calls where there is one for each key.
+        answers = {}
+        for index, it in enumerate(drafts):
+            producer.send_async(callback=lambda result, id, index=index: answers.update({index: (result, id)}), **it)
         producer.flush()
         # The client counts only the messages whose number it chooses itself.
         counted, lines = before, []
-        for it, (result, id) in zip(drafts, answers, strict=True):
+        for index, it in enumerate(drafts):
+            result, id = answers[index]
             if result != pulsar.Result.Ok:
                 sys.exit(f"produce.py: the broker answered {result}")
             counted += "sequence_id" not in it
             lines.append((it, id, it.get("sequence_id", counted)))
-        # The order of the log is not that of the calls where entries are made by key.
         for it, id, number in sorted(lines, key=lambda line: (line[1].ledger_id(), line[1].entry_id(), line[1].batch_index())):
             self.say(it, id, number, producer, encode)
 
