@@ -85,8 +85,13 @@ pub struct Stage {
 impl Stage {
     /// `name`: lower-case letters, digits and `-`.
     pub fn new(name: &str) -> Self {
+        Stage::named(name, name)
+    }
+
+    /// The topic's name begins with `topic`, which may hold anything but a slash.
+    pub fn named(name: &str, topic: &str) -> Self {
         let unique = RandomState::new().hash_one(name) & 0xffff_ffff;
-        let (topic, bucket) = (format!("{name}-{unique:08x}"), format!("{name}-{unique:08x}"));
+        let (topic, bucket) = (format!("{topic}-{unique:08x}"), format!("{name}-{unique:08x}"));
         fs::create_dir(Path::new(&component("REAL_S3_DIR")).join(&bucket)).unwrap();
         let mut stage = Stage {
             topic: format!("persistent://public/default/{topic}"),

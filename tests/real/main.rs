@@ -19,4 +19,6 @@ mod records;
 mod replay;
 mod second;
 mod table;
+mod topics;
+mod transactions;
 mod wire;

@@ -1,5 +1,6 @@
 //! Every kind of message that two clients can make, compared with what they meant and what the Java reader saw.
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use crate::harness::{Stage, entry_of};
@@ -131,7 +132,10 @@ pub fn is_stored(stage: &Stage, sent: &[Value], seen: &[Value]) {
 }
 
 pub fn folder(stage: &Stage) -> String {
-    format!("{}/partition=-1/", stage.topic.strip_prefix("persistent://").unwrap())
+    let (folder, name) = stage.topic.strip_prefix("persistent://").unwrap().rsplit_once('/').unwrap();
+    // Letters, digits and these stand as they are.
+    const OTHER: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.');
+    format!("{folder}/{}/partition=-1/", utf8_percent_encode(name, OTHER))
 }
 
 fn is_stored_raw(client: &str, case: &str) {

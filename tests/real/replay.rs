@@ -5,6 +5,7 @@
 
 use std::fs;
 
+use bytes::Bytes;
 use serde_json::Value;
 use tdmq_backup::run::Function;
 use tdmq_backup::testing::broker::{Broker, Config};
@@ -16,9 +17,16 @@ use crate::raw;
 
 /// What a run on the real broker has stored and acknowledged up to `last`, another one stores and acknowledges here.
 pub fn agrees(stage: &Stage, last: &Value) {
-    let last = position(&entry_of(last));
+    agrees_on(record(stage, last), stage);
+}
+
+/// The entries, for as long as the broker has them: what all subscriptions have acknowledged may go with its ledger.
+pub fn record(stage: &Stage, last: &Value) -> Vec<(Position, Bytes)> {
     let at = stage.broker();
-    let entries = raw::entries(&at.url, &at.token, &stage.topic, last);
+    raw::entries(&at.url, &at.token, &stage.topic, position(&entry_of(last)))
+}
+
+pub fn agrees_on(entries: Vec<(Position, Bytes)>, stage: &Stage) {
     // A second too late tells nothing: the instant of a run is not in its objects.
     let clock = Clock::starting_at(chrono::Utc::now().timestamp_millis() as u64);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

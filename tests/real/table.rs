@@ -92,6 +92,10 @@ fn expect(rows: &[(&str, &[&str])], otherwise: Option<&str>) {
 fn the_table_has_every_case_that_the_clients_know() {
     let rows: Vec<(&str, &[&str])> = crate::messages::ROWS.concat();
     expect(&rows, None);
+    expect(crate::topics::a_topic_is_stored_whole_whatever_was_done_to_it::ROWS, None);
+    for (case, why) in crate::topics::NOT_ACTED {
+        note(case, "embedded", &format!("not made: {why}"));
+    }
     for client in CLIENTS {
         let mut program = Command::new(PathBuf::from(component("REAL_BIN")).join(format!("{client}-client")));
         let known = end(start(program.args(["produce", "--case", "list"]))).successful("the list of cases");

@@ -35,17 +35,18 @@ final class Options {
 
     /** Not to be closed. */
     PulsarClient client() throws Exception {
-        return client(false);
-    }
-
-    PulsarClient client(boolean transactions) throws Exception {
-        String which = get("url") + " " + get("token", "") + " " + get("listener", "") + " " + transactions;
+        String which = get("url") + " " + get("token", "") + " " + get("listener", "");
         PulsarClient client = CLIENTS.get(which);
         if (client == null) {
-            client = connect(transactions);
+            client = connect(false);
             CLIENTS.put(which, client);
         }
         return client;
+    }
+
+    /** A new one. */
+    PulsarClient transactional() throws Exception {
+        return connect(true);
     }
 
     private PulsarClient connect(boolean transactions) throws Exception {

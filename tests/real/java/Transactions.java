@@ -1,4 +1,5 @@
-import java.util.List;
+import java.util.HashMap;
+import java.util.Map;
 import java.util.concurrent.TimeUnit;
 import org.apache.pulsar.client.api.MessageId;
 import org.apache.pulsar.client.api.Producer;
@@ -7,30 +8,45 @@ import org.apache.pulsar.client.api.transaction.Transaction;
 
 /**
  * {@code --transactions} is a word for each message, from a, b, c: {@code -} outside of any transaction, {@code a} inside transaction
- * a, {@code +a} commits it, {@code !a} aborts it. What is not ended stays open until it times out. Each line says which one it was.
+ * a, {@code +a} commits it, {@code !a} aborts it. What is not ended can be ended by a later command of the same process; else it
+ * stays open until it times out. Each line says which one it was.
  */
 final class Transactions {
+    /** By topic and name. */
+    private static final Map<String, Transaction> OPEN = new HashMap<>();
+    private static PulsarClient client;
+
     private Transactions() {}
 
     static void send(Produce produce) throws Exception {
-        PulsarClient client = produce.options().client(true);
-        java.util.Map<String, Transaction> open = new java.util.HashMap<>();
+        if (client == null) {
+            client = produce.options().transactional();
+        }
+        send(produce, produce.options().get("topic") + " ");
+        if (OPEN.isEmpty()) {
+            // It would go on looking for its coordinator when the broker is gone.
+            client.shutdown();
+            client = null;
+        }
+    }
+
+    private static void send(Produce produce, String prefix) throws Exception {
         int next = 0;
         try (Producer<byte[]> producer = client.newProducer()
                 .topic(produce.options().get("topic")).enableBatching(false).sendTimeout(0, TimeUnit.SECONDS).create()) {
             for (String word : produce.options().get("transactions", "- a +a b !b -").split(" ")) {
                 if (word.startsWith("+")) {
-                    open.remove(word.substring(1)).commit().get();
+                    OPEN.remove(prefix + word.substring(1)).commit().get();
                     continue;
                 }
                 if (word.startsWith("!")) {
-                    open.remove(word.substring(1)).abort().get();
+                    OPEN.remove(prefix + word.substring(1)).abort().get();
                     continue;
                 }
-                Transaction transaction = word.equals("-") ? null : open.get(word);
+                Transaction transaction = word.equals("-") ? null : OPEN.get(prefix + word);
                 if (!word.equals("-") && transaction == null) {
                     transaction = client.newTransaction().withTransactionTimeout(10, TimeUnit.MINUTES).build().get();
-                    open.put(word, transaction);
+                    OPEN.put(prefix + word, transaction);
                 }
                 Draft draft = Draft.of("{\"n\":" + next + "}");
                 MessageId id = draft.fill(transaction == null ? producer.newMessage() : producer.newMessage(transaction)).send();
