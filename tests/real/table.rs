@@ -3,6 +3,7 @@
 //! Each cell is a test. `make pulsar-table` runs them all and prints what each of them noted in the file of
 //! `REAL_TABLE`: three words and a reason, parted by tabs. Without that variable nothing is noted.
 
+use std::cell::Cell;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::PathBuf;
@@ -49,10 +50,23 @@ const NOT_MADE: &[(&str, &str, &str)] = &[
     ("python", "batch-zstd-better", "the client has no such setting"),
 ];
 
-/// Runs one cell, and notes that it held. `check` notes the embedded broker's by itself.
-pub fn cell(case: &str, client: &str, check: fn(&str, &str)) {
-    check(client, case);
-    note(case, client, "ok");
+thread_local! {
+    /// The highest peak of the runs that this test made, in bytes.
+    static PEAK: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Of every run that ends by itself.
+pub fn ran(peak_memory_bytes: u64) {
+    PEAK.set(PEAK.get().max(peak_memory_bytes));
+}
+
+/// Runs one cell, and notes that it held. `check` says in which way, and notes the embedded broker's by itself.
+pub fn cell(case: &str, client: &str, check: fn(&str, &str) -> &'static str) {
+    let held = check(client, case);
+    let peak = PEAK.get();
+    assert!(0 < peak && peak <= 64 << 20, "{} MiB at the peak", peak >> 20);
+    note(case, client, held);
+    note(case, "peak", &peak.to_string());
 }
 
 /// The embedded broker did the same with the entries of this client.

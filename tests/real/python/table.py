@@ -1,13 +1,14 @@
 """Prints the table of case × producing client: table.py FILE, in which each cell has noted what it came to.
 
-A line of the file: case, column and word, parted by tabs. The word is `expected` (there must be such a cell), `ok` (it held) or
-`not made: ` and why. The column is a client, or a client and `+embedded`: the embedded broker did the same with that client's
+A line of the file: case, column and word, parted by tabs. The word is `expected` (there must be such a cell), `ok` or `raw` (it
+held; raw: entry by entry as it was, since nothing can read it) or `not made: ` and why; in the column `peak` it is bytes. The column is a client, or a client and `+embedded`: the embedded broker did the same with that client's
 entries. Exit code 1 where a cell that was expected did not hold.
 """
 
 import sys
 
 CLIENTS = {"java": "Java", "python": "Python (C++)", "go": "Go"}
+HELD = {"ok", "raw"}
 
 
 def main():
@@ -26,15 +27,16 @@ def main():
                 footnotes.append(text)
             return f"— {footnotes.index(text) + 1}"
         broken += not held
-        return "ok" if held else "BROKEN"
+        return held or "BROKEN"
 
     for case in sorted(words, key=lambda case: (":" in case, case)):
         row = words[case]
         made = [client for client in CLIENTS if "expected" in row.get(client, ())]
-        cells = [cell(row.get(client, set()), "ok" in row.get(client, ())) for client in CLIENTS]
+        cells = [cell(row.get(client, ()), next(iter(HELD & row.get(client, set())), None)) for client in CLIENTS]
         played = bool(made) and all("ok" in row.get(f"{client}+embedded", ()) for client in made)
-        rows.append([case, *cells, cell(row.get("embedded", set()), played)])
-    head = ["case", *CLIENTS.values(), "embedded broker"]
+        peak = max((int(it) for it in row.get("peak", ())), default=0)
+        rows.append([case, *cells, cell(row.get("embedded", ()), "ok" if played else None), f"{peak >> 20}" if peak else ""])
+    head = ["case", *CLIENTS.values(), "embedded broker", "peak MiB"]
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
     for row in [head, ["-" * width for width in widths], *rows]:
         print("| " + " | ".join(text.ljust(width) for text, width in zip(row, widths)) + " |")
