@@ -3,6 +3,7 @@
 mod again;
 mod attacks;
 mod bad_input;
+mod brokers;
 mod caps;
 mod consumer;
 mod deaths;
