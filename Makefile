@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 CARGO ?= cargo
 
-.PHONY: help demo test test-real check bench fmt
+.PHONY: help demo test test-real pulsar-table check bench fmt
 
 help: ## What there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -17,6 +17,9 @@ test: ## Everything in process, then against real Pulsar, a real S3 server and t
 
 test-real: ## Only what runs against real components
 	@REAL=required tests/real/stage
+
+pulsar-table: ## Every kind of message and topic × producing client, on a real broker and on the embedded one
+	@tests/real/table
 
 check: ## Formatting, lints, documentation, dependencies
 	$(CARGO) fmt --all --check

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use crate::harness::SUBSCRIPTION;
@@ -19,7 +20,7 @@ pub struct Standing {
 }
 
 pub fn standing(http: &str, token: &str, topic: &str) -> Standing {
-    let path = topic.replace("://", "/");
+    let path = path_of(topic);
     let internal = get(http, token, &format!("/admin/v2/{path}/internalStats")).1;
     let stats = get(http, token, &format!("/admin/v2/{path}/stats")).1;
     let subscription = &stats["subscriptions"][SUBSCRIPTION];
@@ -28,6 +29,20 @@ pub fn standing(http: &str, token: &str, topic: &str) -> Standing {
         backlog: subscription["msgBacklog"].as_u64(),
         consumers: subscription["consumers"].as_array().map_or(0, Vec::len),
     }
+}
+
+/// A topic in an address of the administration.
+pub fn path_of(topic: &str) -> String {
+    let (folder, name) = topic.strip_prefix("persistent://").unwrap().rsplit_once('/').unwrap();
+    format!("persistent/{folder}/{}", utf8_percent_encode(name, NON_ALPHANUMERIC))
+}
+
+/// An order to the broker's administration: the status of its answer.
+pub fn order(http: &str, token: &str, method: &str, path: &str) -> u16 {
+    let host = http.strip_prefix("http://").unwrap();
+    let head = format!("{method} {path} HTTP/1.0\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n");
+    let body = "Content-Type: application/json\r\nContent-Length: 0\r\n\r\n";
+    ask(TcpStream::connect(host).unwrap(), &(head + body)).0
 }
 
 /// A question to the broker's administration: status and answer.

@@ -10,7 +10,9 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::broker::{Standing, standing};
+use crate::java;
 use crate::process::{Ended, end, lines, start};
+use crate::table;
 
 pub const SUBSCRIPTION: &str = "backup";
 
@@ -58,29 +60,44 @@ pub struct Object {
     pub records: Vec<Value>,
 }
 
+pub struct Broker {
+    pub url: String,
+    pub http: String,
+    pub token: String,
+}
+
 /// A topic, a bucket and a rule that no other test has.
 pub struct Stage {
     pub topic: String,
     pub bucket: String,
     keys: BTreeMap<&'static str, String>,
     variables: BTreeMap<&'static str, String>,
-    /// What the other clients use.
-    broker: (String, String),
+    /// What the other clients use: the broker's two addresses, and a token that may do all.
+    broker: Broker,
     folder: TempDir,
 }
 
 impl Stage {
     /// `name`: lower-case letters, digits and `-`.
     pub fn new(name: &str) -> Self {
+        Stage::named(name, name)
+    }
+
+    /// The topic's name begins with `topic`, which may hold anything but a slash.
+    pub fn named(name: &str, topic: &str) -> Self {
         let unique = RandomState::new().hash_one(name) & 0xffff_ffff;
-        let (topic, bucket) = (format!("{name}-{unique:08x}"), format!("{name}-{unique:08x}"));
+        let (topic, bucket) = (format!("{topic}-{unique:08x}"), format!("{name}-{unique:08x}"));
         fs::create_dir(Path::new(&component("REAL_S3_DIR")).join(&bucket)).unwrap();
         let mut stage = Stage {
             topic: format!("persistent://public/default/{topic}"),
             bucket: bucket.clone(),
             keys: BTreeMap::new(),
             variables: BTreeMap::new(),
-            broker: (component("REAL_BROKER_URL"), component("REAL_ADMIN_TOKEN")),
+            broker: Broker {
+                url: component("REAL_BROKER_URL"),
+                http: component("REAL_BROKER_HTTP"),
+                token: component("REAL_ADMIN_TOKEN"),
+            },
             folder: TempDir::new().unwrap(),
         };
         let topic = stage.topic.clone();
@@ -119,9 +136,19 @@ impl Stage {
 
     pub fn rule_file(&self) -> PathBuf {
         let path = self.folder.path().join("rule.toml");
-        let text: String = self.keys.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
-        fs::write(&path, text).unwrap();
+        fs::write(&path, self.rule_with(&[])).unwrap();
         path
+    }
+
+    /// The rule with some other texts.
+    pub fn rule_with(&self, changes: &[(&'static str, &str)]) -> String {
+        let mut keys = self.keys.clone();
+        keys.extend(changes.iter().map(|(key, value)| (*key, format!("{value:?}"))));
+        keys.iter().map(|(key, value)| format!("{key} = {value}\n")).collect()
+    }
+
+    pub fn broker(&self) -> &Broker {
+        &self.broker
     }
 
     /// The program, with this rule. Only what a test sets is in its environment, and its temporary
@@ -136,7 +163,9 @@ impl Stage {
     }
 
     pub fn invoke(&self) -> Run {
-        Run::of(end(start(&mut self.command())))
+        let run = Run::of(end(start(&mut self.command())));
+        table::ran(run.report["peak_memory_bytes"].as_u64().unwrap_or(0));
+        run
     }
 
     /// Temporary files that the program left behind.
@@ -155,15 +184,19 @@ impl Stage {
     }
 
     pub fn client(&self, client: &str, command: &str, more: &[&str]) -> Vec<Value> {
+        let Broker { url, token, .. } = &self.broker;
+        let arguments = [&[command, "--url", url, "--token", token, "--topic", &self.topic], more].concat();
+        if client == "java" {
+            return java::ask(&arguments);
+        }
         let mut program = Command::new(Path::new(&component("REAL_BIN")).join(format!("{client}-client")));
-        let (url, token) = &self.broker;
-        program.args([command, "--url", url, "--token", token, "--topic", &self.topic]).args(more);
+        program.args(&arguments);
         lines(&end(start(&mut program)).successful(&format!("{client}-client {command} {more:?}")))
     }
 
     /// Another broker than the one that is always there, and a token of its own.
-    pub fn at_broker(&mut self, url: &str, token: &str) {
-        self.broker = (url.to_owned(), token.to_owned());
+    pub fn at_broker(&mut self, url: &str, http: &str, token: &str) {
+        self.broker = Broker { url: url.to_owned(), http: http.to_owned(), token: token.to_owned() };
         self.text("service_url", url).variable("TDMQ_BACKUP_TOKEN", token);
     }
 
@@ -194,7 +227,7 @@ impl Stage {
 
     /// Where the subscription stands, as the broker's own statistics say.
     pub fn standing(&self) -> Standing {
-        standing(&component("REAL_BROKER_HTTP"), &component("REAL_ADMIN_TOKEN"), &self.topic)
+        standing(&self.broker.http, &self.broker.token, &self.topic)
     }
 
     /// After a test's last run: all is acknowledged, and another run finds nothing to do and writes nothing.

@@ -4,6 +4,7 @@ mod addresses;
 mod again;
 mod attacks;
 mod bad_input;
+mod brokers;
 mod caps;
 mod certificates;
 mod chunks;

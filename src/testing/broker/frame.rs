@@ -9,9 +9,9 @@
 //! The checksum covers everything after it. What follows the broker's metadata is built once per entry
 //! and shared by every delivery of it.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use prost::Message as _;
-use pulsar::proto::BaseCommand;
+use pulsar::proto::{BaseCommand, BrokerEntryMetadata, MessageMetadata};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use crate::testing::compose::Composed;
@@ -43,6 +43,23 @@ impl Stored {
         body.put_u32(crc32c::crc32c(&checked));
         body.unsplit(checked);
         Stored { composed, body: body.freeze() }
+    }
+
+    /// An entry as it was delivered: what follows the command. Panics if it does not parse, or has no
+    /// checksum.
+    pub fn raw(mut wire: Bytes) -> Self {
+        let mut broker = None;
+        if wire.starts_with(&BROKER_METADATA_MAGIC.to_be_bytes()) {
+            wire.advance(2);
+            let size = wire.get_u32() as usize;
+            broker = Some(BrokerEntryMetadata::decode(wire.split_to(size)).expect("broker metadata parses"));
+        }
+        assert!(wire.starts_with(&CHECKSUM_MAGIC.to_be_bytes()), "an entry has a checksum");
+        let body = wire.clone();
+        wire.advance(CHECKSUM_LENGTH);
+        let size = wire.get_u32() as usize;
+        let metadata = MessageMetadata::decode(wire.split_to(size)).expect("metadata parses");
+        Stored { composed: Composed { metadata, payload: wire, broker }, body }
     }
 
     /// Permits that a delivery costs: the messages in the batch, 1 for a single message.

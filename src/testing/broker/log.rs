@@ -37,6 +37,17 @@ impl Log {
         position
     }
 
+    /// Entries before it that were left out count as written, and are not there. A ledger that got none
+    /// is forgotten. Panics if the position is not behind the last one.
+    pub fn append_at(&mut self, position: Position, stored: Stored) {
+        assert!(self.entries.is_empty() || position > self.last, "{position} comes after {}", self.last);
+        self.ledgers.retain(|_, count| *count > 0);
+        self.ledgers.insert(position.ledger, position.entry + 1);
+        self.current = position.ledger;
+        self.entries.insert(position, stored);
+        self.last = position;
+    }
+
     /// Closes the current ledger; the next entry is the first of `ledger`.
     pub fn roll(&mut self, ledger: i64) {
         self.current = ledger;

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::Shared;
 use super::cursor::Cursor;
 use super::frame::Stored;
@@ -38,6 +40,17 @@ impl Topic {
             let position = topic(state, name).log.append(Stored::new(composed));
             state.dispatch(name);
             position
+        })
+    }
+
+    /// Stores an entry that another broker delivered, byte for byte and at its position there. `wire` is
+    /// what follows the command in the MESSAGE frame, broker entry metadata included. Panics if it does
+    /// not parse, or if the position is not behind all others: what is left out between two was never
+    /// delivered.
+    pub fn append_raw(&self, position: Position, wire: Bytes) {
+        self.with(|state, name| {
+            topic(state, name).log.append_at(position, Stored::raw(wire));
+            state.dispatch(name);
         })
     }
 

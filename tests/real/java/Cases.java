@@ -5,6 +5,7 @@ import java.util.List;
 import java.util.Map;
 import org.apache.pulsar.client.api.CompressionType;
 import org.apache.pulsar.client.api.Producer;
+import org.apache.pulsar.common.schema.KeyValueEncodingType;
 
 /** Every kind of message this client can make, by name. */
 interface Cases {
@@ -36,6 +37,7 @@ interface Cases {
                 String name = type.name().toLowerCase();
                 cases.put("batch-" + name, it -> batch(it, type));
                 cases.put("single-" + name, it -> it.send(it.producer().compressionType(type), single()));
+                cases.put("chunked-" + name, it -> Special.chunked(it, type));
             }
         }
         cases.put("keys", it -> it.send(it.producer(), keys()));
@@ -43,10 +45,25 @@ interface Cases {
         cases.put("times", it -> it.send(it.producer(), times()));
         cases.put("delayed", it -> it.send(it.producer(), delayed()));
         cases.put("nulls", Special::nulls);
-        cases.put("schema", it -> Special.schema(it, org.apache.pulsar.common.schema.SchemaType.JSON));
-        cases.put("schema-avro", it -> Special.schema(it, org.apache.pulsar.common.schema.SchemaType.AVRO));
+        cases.put("empty", it -> it.send(it.producer(), empty()));
+        cases.put("empty-batch", it -> it.send(it.batching(CompressionType.NONE), empty()));
+        cases.put("unicode", it -> it.send(it.producer(), unicode()));
+        cases.put("sequence-ids", it -> it.send(it.producer(), sequenceIds()));
+        cases.put("not-replicated", it -> it.send(it.producer(), replication()));
+        cases.put("properties-1000", Limits::properties);
+        cases.put("batch-1000", Limits::batch);
+        cases.put("batch-by-key", Limits::batchByKey);
+        cases.put("largest", Limits::largest);
+        cases.put("schema", it -> Schemas.versions(it, org.apache.pulsar.common.schema.SchemaType.JSON));
+        cases.put("schema-avro", it -> Schemas.versions(it, org.apache.pulsar.common.schema.SchemaType.AVRO));
+        cases.put("schema-string", Schemas::string);
+        cases.put("schema-int32", Schemas::int32);
+        cases.put("schema-keyvalue", it -> Schemas.keyValue(it, KeyValueEncodingType.INLINE));
+        cases.put("schema-keyvalue-separated", it -> Schemas.keyValue(it, KeyValueEncodingType.SEPARATED));
         cases.put("chunked", Special::chunked);
+        cases.put("chunked-interleaved", Special::interleaved);
         cases.put("encrypted", Special::encrypted);
+        cases.put("transactions", Transactions::send);
         cases.put("bulk", Bulk::send);
         return cases;
     }
@@ -160,5 +177,38 @@ interface Cases {
                 Draft.of("at a time").deliverAt(4_000_000_000_000L),
                 Draft.of("long ago").deliverAt(1_000_000_000_000L),
                 Draft.of("and at once"));
+    }
+
+    private static List<Draft> empty() {
+        return List.of(
+                Draft.of(""), Draft.none(), Draft.of("").key("k"), Draft.none().key("k"), Draft.of("").property("", ""), Draft.of(""));
+    }
+
+    /** Texts that go wrong where somebody cuts, folds, normalises or counts in another unit. */
+    private static List<Draft> unicode() {
+        List<Draft> drafts = new ArrayList<>();
+        for (String text : List.of(
+                "e\u0301 \u00e9", "\ud83d\udc68\u200d\ud83d\udc69\u200d\ud83d\udc67", "\u0627\u0644\u0639\u0631\u0628\u064a\u0629 \u202e left",
+                "\u0000\u0001\u007f\u0085", "\ufffd\ufffe\uffff", "\udbff\udfff", "\u2028\u2029", "\ufeffmark", "\u0130 \u0131 \u00df \u1e9e")) {
+            drafts.add(Draft.of(text).key(text).orderingKey(text).property(text, text));
+            drafts.add(Draft.of("\"" + text + "\"").property(text + text, ""));
+        }
+        return drafts;
+    }
+
+    private static List<Draft> sequenceIds() {
+        return List.of(
+                Draft.of("counted"),
+                Draft.of("seven").sequenceId(7),
+                Draft.of("counted"),
+                Draft.of("seven again").sequenceId(7),
+                Draft.of("lower").sequenceId(3),
+                Draft.of("beyond a double").sequenceId((1L << 53) + 1),
+                Draft.of("largest").sequenceId(Long.MAX_VALUE),
+                Draft.of("counted"));
+    }
+
+    private static List<Draft> replication() {
+        return List.of(Draft.of("everywhere"), Draft.of("stays here").replicateTo("__local__"), Draft.of("goes there").replicateTo("elsewhere"));
     }
 }

@@ -15,6 +15,7 @@ final class Draft {
     Long sequenceId;
     Long deliverAt;
     Long deliverAfterMillis;
+    String replicateTo;
 
     private Draft(byte[] payload) {
         this.payload = payload;
@@ -60,6 +61,11 @@ final class Draft {
         return this;
     }
 
+    Draft orderingKey(String value) {
+        orderingKey = value.getBytes(StandardCharsets.UTF_8);
+        return this;
+    }
+
     Draft property(String name, String value) {
         properties.add(List.of(name, value));
         return this;
@@ -82,6 +88,12 @@ final class Draft {
 
     Draft deliverAfter(long millis) {
         deliverAfterMillis = millis;
+        return this;
+    }
+
+    /** The only cluster that the message goes to. */
+    Draft replicateTo(String cluster) {
+        replicateTo = cluster;
         return this;
     }
 
@@ -109,6 +121,9 @@ final class Draft {
         }
         if (deliverAfterMillis != null) {
             message.deliverAfter(deliverAfterMillis, TimeUnit.MILLISECONDS);
+        }
+        if (replicateTo != null) {
+            message.replicationClusters(List.of(replicateTo));
         }
         return message;
     }

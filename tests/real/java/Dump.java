@@ -1,3 +1,4 @@
+import java.math.BigInteger;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
@@ -38,13 +39,12 @@ final class Dump {
         Line line = new Line()
                 .id(message.getMessageId())
                 .put("publish_time", message.getPublishTime())
-                .put("event_time", message.getEventTime() > 0 ? message.getEventTime() : null)
                 .put("key", message.hasKey() && !bytesKey ? message.getKey() : null)
                 .bytes("key_base64", message.hasKey() && bytesKey ? message.getKeyBytes() : null)
                 .bytes("ordering_key_base64", message.hasOrderingKey() ? message.getOrderingKey() : null)
                 .put("properties", properties(message))
                 .put("producer_name", message.getProducerName())
-                .put("sequence_id", message.getSequenceId())
+                .put("sequence_id", unsigned(message.getSequenceId()))
                 .bytes("schema_version_base64", message.getSchemaVersion())
                 .put("replicated_from", message.isReplicated() ? message.getReplicatedFrom() : null)
                 .put("index", message.getIndex().orElse(null))
@@ -55,8 +55,14 @@ final class Dump {
         // The rest has no public name, and is on the wire all the same.
         var metadata = implementation(message).getMessageBuilder();
         return line
+                .put("event_time", metadata.hasEventTime() ? unsigned(metadata.getEventTime()) : null)
                 .put("null_partition_key", metadata.isNullPartitionKey() ? true : null)
                 .put("deliver_at_time", metadata.hasDeliverAtTime() ? metadata.getDeliverAtTime() : null);
+    }
+
+    /** As the wire has it: the client shows large ones as negative. */
+    private static BigInteger unsigned(long value) {
+        return new BigInteger(Long.toUnsignedString(value));
     }
 
     /** The client keeps a map: a name that came twice has its last value, and the order is the map's. */

@@ -7,6 +7,9 @@ import org.apache.pulsar.client.api.PulsarClient;
 
 /** {@code --name value} pairs, and the client they describe. */
 final class Options {
+    /** One for each broker, and never closed: that waits seconds for threads which end with the process anyway. */
+    private static final Map<String, PulsarClient> CLIENTS = new HashMap<>();
+
     private final Map<String, String> values = new HashMap<>();
 
     Options(String[] arguments) {
@@ -30,8 +33,23 @@ final class Options {
         return values.getOrDefault(name, otherwise);
     }
 
-    /** Not to be closed: that waits seconds for threads which end with the process anyway. */
+    /** Not to be closed. */
     PulsarClient client() throws Exception {
+        String which = get("url") + " " + get("token", "") + " " + get("listener", "");
+        PulsarClient client = CLIENTS.get(which);
+        if (client == null) {
+            client = connect(false);
+            CLIENTS.put(which, client);
+        }
+        return client;
+    }
+
+    /** A new one. */
+    PulsarClient transactional() throws Exception {
+        return connect(true);
+    }
+
+    private PulsarClient connect(boolean transactions) throws Exception {
         ClientBuilder builder = PulsarClient.builder().serviceUrl(get("url")).openTelemetry(OpenTelemetry.noop());
         if (values.containsKey("token")) {
             builder.authentication(AuthenticationFactory.token(get("token")));
@@ -39,6 +57,6 @@ final class Options {
         if (values.containsKey("listener")) {
             builder.listenerName(get("listener"));
         }
-        return builder.build();
+        return builder.enableTransaction(transactions).build();
     }
 }

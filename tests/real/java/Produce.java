@@ -12,7 +12,7 @@ import org.apache.pulsar.client.api.PulsarClient;
 /**
  * Sends the messages of one case and prints one line for each, in the order of sending.
  *
- * <p>{@code --url --token --topic --case [--listener] [--compression] [--producer] [--count --size]}; {@code --case list} prints
+ * <p>{@code --url --token --topic --case [--listener] [--compression] [--producer] [--count --size] [--transactions]}; {@code --case list} prints
  * the cases.
  */
 final class Produce {
@@ -67,20 +67,33 @@ final class Produce {
 
     /** With batching one call makes one entry; without, each draft is one. */
     void send(Producer<byte[]> producer, List<Draft> drafts) throws Exception {
+        for (Line line : lines(producer, drafts)) {
+            line.print();
+        }
+    }
+
+    void sendInOrderOfIds(ProducerBuilder<byte[]> builder, List<Draft> drafts) throws Exception {
+        try (Producer<byte[]> producer = builder.create()) {
+            next = 0;
+            Line.printInOrder(lines(producer, drafts));
+        }
+    }
+
+    private List<Line> lines(Producer<byte[]> producer, List<Draft> drafts) throws Exception {
         List<CompletableFuture<MessageId>> sent = new ArrayList<>();
         for (Draft draft : drafts) {
             sent.add(draft.fill(producer.newMessage()).sendAsync());
         }
         producer.flush();
+        List<Line> lines = new ArrayList<>();
         for (int i = 0; i < drafts.size(); i++) {
             Draft draft = drafts.get(i);
-            long sequenceId = draft.sequenceId != null ? draft.sequenceId : next++;
-            draft.line()
+            lines.add(draft.line()
                     .id(sent.get(i).get())
-                    .put("sequence_id", sequenceId)
-                    .put("producer_name", producer.getProducerName())
-                    .print();
+                    .put("sequence_id", draft.sequenceId != null ? draft.sequenceId : next++)
+                    .put("producer_name", producer.getProducerName()));
         }
+        return lines;
     }
 
     // The client counts only the messages whose number it chooses itself; it does not tell the number.

@@ -2,21 +2,19 @@ import static java.nio.charset.StandardCharsets.UTF_8;
 
 import java.security.KeyPair;
 import java.security.KeyPairGenerator;
+import java.util.ArrayList;
 import java.util.Base64;
+import java.util.Collections;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.CountDownLatch;
 import org.apache.pulsar.client.api.CompressionType;
 import org.apache.pulsar.client.api.CryptoKeyReader;
 import org.apache.pulsar.client.api.EncryptionKeyInfo;
 import org.apache.pulsar.client.api.Producer;
 import org.apache.pulsar.client.api.Schema;
-import org.apache.pulsar.client.api.schema.GenericRecord;
-import org.apache.pulsar.client.api.schema.GenericSchema;
-import org.apache.pulsar.client.api.schema.RecordSchemaBuilder;
-import org.apache.pulsar.client.api.schema.SchemaBuilder;
 import org.apache.pulsar.common.schema.KeyValue;
 import org.apache.pulsar.common.schema.KeyValueEncodingType;
-import org.apache.pulsar.common.schema.SchemaType;
 
 /** The cases that need more than drafts and an ordinary producer. */
 final class Special {
@@ -55,36 +53,6 @@ final class Special {
         }
     }
 
-    /** Two versions of one schema, so that the version in a message means something. */
-    static void schema(Produce produce, SchemaType type) throws Exception {
-        for (boolean second : new boolean[] {false, true}) {
-            RecordSchemaBuilder fields = SchemaBuilder.record("Reading");
-            fields.field("sensor").type(SchemaType.STRING).optional().defaultValue(null);
-            fields.field("value").type(SchemaType.INT64).optional().defaultValue(null);
-            if (second) {
-                fields.field("unit").type(SchemaType.STRING).optional().defaultValue(null);
-            }
-            GenericSchema<GenericRecord> schema = Schema.generic(fields.build(type));
-            try (Producer<GenericRecord> producer = produce.common(produce.client().newProducer(schema)).create()) {
-                for (long i = 0; i < 2; i++) {
-                    var record = schema.newRecordBuilder().set("sensor", "s-" + i).set("value", i);
-                    if (second) {
-                        record.set("unit", "\u00b0C");
-                    }
-                    GenericRecord value = record.build();
-                    new Line()
-                            .id(producer.newMessage().key("s-" + i).value(value).send())
-                            .bytes("payload_base64", schema.encode(value))
-                            .put("key", "s-" + i)
-                            .put("properties", List.of())
-                            .put("sequence_id", i)
-                            .put("producer_name", producer.getProducerName())
-                            .print();
-                }
-            }
-        }
-    }
-
     /** Small chunks make the same thing as large ones; the last two are as large as the broker takes. */
     static void chunked(Produce produce) throws Exception {
         produce.send(produce.producer().enableChunking(true).chunkMaxMessageSize(20_000), List.of(
@@ -96,6 +64,47 @@ final class Special {
         produce.send(produce.producer().enableChunking(true).chunkMaxMessageSize(20_000).compressionType(CompressionType.LZ4),
                 List.of(Draft.of(Bulk.payload(3, 200_000)).key("compressed first, then cut")));
         produce.send(produce.producer().enableChunking(true), List.of(Draft.of(Bulk.payload(4, 12 << 20))));
+    }
+
+    /** The same cut, with each compression: what does not compress well has several parts. */
+    static void chunked(Produce produce, CompressionType compression) throws Exception {
+        produce.send(produce.producer().enableChunking(true).chunkMaxMessageSize(20_000).compressionType(compression), List.of(
+                Draft.of("{\"before\":1}"),
+                Draft.of(Limits.noise(100_000)).key("chunked").property("p", "v").eventTime(1_700_000_000_000L),
+                Draft.of(Bulk.payload(3, 400_000)),
+                Draft.of("{\"after\":1}")));
+    }
+
+    /** Two producers, each of which waits for the broker before it sends its next part: the parts of the two alternate. */
+    static void interleaved(Produce produce) throws Exception {
+        List<Thread> threads = new ArrayList<>();
+        List<Line> lines = Collections.synchronizedList(new ArrayList<>());
+        List<Exception> failures = Collections.synchronizedList(new ArrayList<>());
+        CountDownLatch both = new CountDownLatch(2);
+        for (int number = 0; number < 2; number++) {
+            Draft draft = Draft.of(Limits.noise(400_000 + number)).key("from-" + number).property("of", "" + number);
+            threads.add(new Thread(() -> {
+                try (Producer<byte[]> producer = produce.producer()
+                        .enableChunking(true).chunkMaxMessageSize(10_000).maxPendingMessages(1).create()) {
+                    both.countDown();
+                    both.await();
+                    lines.add(draft.line()
+                            .id(draft.fill(producer.newMessage()).send())
+                            .put("sequence_id", 0)
+                            .put("producer_name", producer.getProducerName()));
+                } catch (Exception failure) {
+                    failures.add(failure);
+                }
+            }));
+        }
+        threads.forEach(Thread::start);
+        for (Thread thread : threads) {
+            thread.join();
+        }
+        if (!failures.isEmpty()) {
+            throw failures.get(0);
+        }
+        Line.printInOrder(lines);
     }
 
     /** With a key nobody keeps: what a backup sees when it cannot read. The printed payload is the one before encryption. */

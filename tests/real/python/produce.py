@@ -12,6 +12,7 @@ import json
 import sys
 
 import bulk
+import limits
 import pulsar
 import pulsar.schema
 
@@ -58,48 +59,60 @@ class Session:
     def producer(self, **more):
         fields = {
             "producer_name": self.options.producer,
-            "compression_type": COMPRESSIONS[self.options.compression],
+            "compression_type": self.options.compression,
             "block_if_queue_full": True,
             **more,
         }
+        if isinstance(fields["compression_type"], str):
+            fields["compression_type"] = COMPRESSIONS[fields["compression_type"]]
         return self.client.create_producer(self.options.topic, **fields)
 
-    def batching(self, compression):
+    def batching(self, compression, **more):
         """An entry ends only where send() ends: no limit of the client may come before."""
         return self.producer(
-            compression_type=COMPRESSIONS[compression],
+            compression_type=compression,
             batching_enabled=True,
             batching_max_messages=10_000,
             batching_max_allowed_size_in_bytes=4 << 20,
             batching_max_publish_delay_ms=3_600_000,
+            **more,
         )
 
     def send(self, producer, drafts, encode=lambda content: content):
         """With batching one call makes one entry; without, each draft is one."""
         before = producer.last_sequence_id()
-        answers = []
-        for it in drafts:
-            producer.send_async(callback=lambda result, id: answers.append((result, id)), **it)
+        # Entry by entry, which is not the order of the calls where there is one for each key.
+        answers = {}
+        for index, it in enumerate(drafts):
+            producer.send_async(callback=lambda result, id, index=index: answers.update({index: (result, id)}), **it)
         producer.flush()
-        counted = before
-        for it, (result, id) in zip(drafts, answers, strict=True):
+        # The client counts only the messages whose number it chooses itself.
+        counted, lines = before, []
+        for index, it in enumerate(drafts):
+            result, id = answers[index]
             if result != pulsar.Result.Ok:
                 sys.exit(f"produce.py: the broker answered {result}")
-            counted = it.get("sequence_id", counted + 1)
-            ordering = it.get("ordering_key")
-            content = it["content"]
-            show(
-                id=text(id),
-                payload_base64=None if content is None else encode(content),
-                null=True if content is None else None,
-                key=it.get("partition_key"),
-                ordering_key_base64=None if ordering is None else ordering.encode(),
-                properties=[list(pair) for pair in it.get("properties", {}).items()],
-                event_time=it.get("event_timestamp"),
-                deliver_at_time=it.get("deliver_at"),
-                sequence_id=counted,
-                producer_name=producer.producer_name(),
-            )
+            counted += "sequence_id" not in it
+            lines.append((it, id, it.get("sequence_id", counted)))
+        for it, id, number in sorted(lines, key=lambda line: (line[1].ledger_id(), line[1].entry_id(), line[1].batch_index())):
+            self.say(it, id, number, producer, encode)
+
+    def say(self, it, id, number, producer, encode=lambda content: content):
+        """One line about a message that was sent."""
+        ordering = it.get("ordering_key")
+        content = it["content"]
+        show(
+            id=text(id),
+            payload_base64=None if content is None else encode(content),
+            null=True if content is None else None,
+            key=it.get("partition_key"),
+            ordering_key_base64=None if ordering is None else ordering.encode(),
+            properties=[list(pair) for pair in it.get("properties", {}).items()],
+            event_time=it.get("event_timestamp"),
+            deliver_at_time=it.get("deliver_at"),
+            sequence_id=number,
+            producer_name=producer.producer_name(),
+        )
 
 
 def plain(session):
@@ -132,7 +145,7 @@ def plain(session):
 
 def single(compression):
     return lambda session: session.send(
-        session.producer(compression_type=COMPRESSIONS[compression]),
+        session.producer(compression_type=compression),
         [
             draft('{"short":1}'),
             draft(""),
@@ -293,8 +306,9 @@ def cases():
         if name != "none":
             found[f"batch-{name}"] = batch(name)
             found[f"single-{name}"] = single(name)
+            found[f"chunked-{name}"] = limits.chunked(name)
     found |= {"keys": keys, "properties": properties, "times": times, "delayed": delayed, "nulls": nulls}
-    return found | {"schema": schema, "chunked": chunked, "bulk": send_bulk}
+    return found | limits.CASES | {"schema": schema, "chunked": chunked, "bulk": send_bulk}
 
 
 def main():
