@@ -118,7 +118,6 @@ async fn a_partition_that_fails_stops_no_other_and_the_outcome_says_so() {
     for (act, kind) in [
         (Act::Error(ServerError::AuthorizationError, "no".into()), "denied"),
         (Act::Error(ServerError::SubscriptionNotFound, "no".into()), "not_found"),
-        (Act::DropConnection, "unavailable"),
     ] {
         let mut many = Many::new(3).await;
         (0..3).for_each(|n| drop(many.send(n, &[1])));
