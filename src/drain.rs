@@ -10,6 +10,7 @@
 //! stored. Every `await` below is a place to die at; nothing is undone anywhere, because nothing needs
 //! to be. `drain::object` has the six steps, `drain::fill` the reading.
 
+mod announce;
 mod fill;
 mod object;
 mod recover;

@@ -9,7 +9,7 @@ use crate::encode::spool::Body;
 use crate::error::{Error, Kind, Result};
 use crate::message::Position;
 use crate::span::{Link, Span};
-use crate::store::{SHA256, Store, Upload};
+use crate::store::{SHA256, Store, Upload, UploadId};
 
 /// Bytes and metadata, ready to be stored under a final name, and what may be acknowledged when they are.
 pub struct Object {
@@ -42,17 +42,24 @@ impl Object {
         pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
-    /// Stores the object. `Ok` means the store has confirmed these very bytes under this name.
-    pub async fn store(self, store: &impl Store) -> Result<Stored> {
-        let metadata = self.metadata();
-        let upload = Upload {
+    fn upload<'a>(&'a self, metadata: &'a [(String, String)]) -> Upload<'a> {
+        Upload {
             key: &self.key,
             content_type: if self.gzip { "application/gzip" } else { "application/x-ndjson" },
             content_encoding: None,
-            metadata: &metadata,
+            metadata,
             body: &self.body,
-        };
-        store.put(&upload).await?;
+        }
+    }
+
+    /// Begins the upload of a long object: see [`Store::begin`].
+    pub async fn begin(&self, store: &impl Store) -> Result<Option<UploadId>> {
+        store.begin(&self.upload(&self.metadata())).await
+    }
+
+    /// Stores the object. `Ok` means the store has confirmed these very bytes under this name.
+    pub async fn store(self, store: &impl Store, begun: Option<UploadId>) -> Result<Stored> {
+        store.put(&self.upload(&self.metadata()), begun.as_ref()).await?;
         Ok(Stored { through: self.owed_through })
     }
 }

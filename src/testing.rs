@@ -5,6 +5,7 @@ pub mod bucket;
 pub mod compose;
 pub mod http;
 mod shelf;
+mod uploads;
 
 pub use bucket::{Bucket, Fault, Op};
 pub use http::{Http, Step};

@@ -4,7 +4,7 @@ use crate::batch::{Batch, Contents};
 use crate::encode::spool::Body;
 use crate::encode::{Compression, LAYOUT};
 use crate::error::{Error, Kind, Result};
-use crate::head::{Head, Next};
+use crate::head::Next;
 use crate::object::Object;
 use crate::report::{Stop, StoredObject};
 use crate::source::{Receipt, Source};
@@ -118,7 +118,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         Ok(self.source.attend(listing).await?.is_some())
     }
 
-    async fn still_ours(&mut self, span: Span) -> Result<()> {
+    pub(super) async fn still_ours(&mut self, span: Span) -> Result<()> {
         match self.source.bounds().await?.still_owes(span.first.position) {
             true => Ok(()),
             false => {
@@ -132,11 +132,10 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
     }
 
     async fn write(&mut self, plan: Plan, stop: Stop) -> Result<Stop> {
-        let Plan { object, contents, next } = plan;
+        let Plan { object, contents, mut next } = plan;
         let storing = self.clock.now();
-        let announced = Head { next: Some(next.clone()), ..self.head().clone() };
-        self.source.attend(self.head.write(self.store, announced, self.clock.now_ms())).await?;
-        self.still_ours(next.span).await?;
+        let begun = self.begin(&object, &mut next).await?;
+        self.announce(&next, begun.as_ref()).await?;
         let (key, bytes) = (object.key.clone(), object.body.length());
         (self.watch)(Progress {
             messages: self.report.messages + contents.messages,
@@ -144,7 +143,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
             entries_left: None,
             storing: Some(bytes),
         });
-        let stored = self.source.attend(object.store(self.store)).await?;
+        let stored = self.source.attend(object.store(self.store, begun)).await?;
         self.report.phases.store_ms += elapsed(self.clock, storing);
         // From here on the announced object is the newest one known to be stored; the next announcement says so.
         let link: Link = next.link(self.head().done.as_ref());
