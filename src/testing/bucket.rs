@@ -197,6 +197,11 @@ impl Bucket {
         lock(&self.script.faults).push_back((op, fault));
     }
 
+    /// Forgets the faults that no request has met.
+    pub fn mend(&self) {
+        lock(&self.script.faults).clear();
+    }
+
     /// The requests so far, in the order of their arrival.
     pub fn requests(&self) -> Vec<Op> {
         lock(&self.script.seen).clone()

@@ -14,4 +14,5 @@ mod messages;
 mod process;
 mod proxies;
 mod records;
+mod stores;
 mod wire;

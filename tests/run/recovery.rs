@@ -119,6 +119,7 @@ async fn a_store_that_refuses_costs_a_run_and_nothing_else() {
         world.bucket.fail_next(Op::List, Fault::Refuse(503, "SlowDown"));
     }
     let report = world.run_for(Duration::from_secs(2)).await;
+    world.bucket.mend();
     assert_eq!((report.outcome, report.objects.len()), (Outcome::Failed, 0));
     world.assert_nothing_acknowledged_unstored();
     announced_or_not(&world).await;
