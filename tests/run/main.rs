@@ -8,6 +8,7 @@ mod consumer;
 mod deaths;
 mod heads;
 mod histories;
+mod parts;
 mod promises;
 mod recovery;
 mod spread;
