@@ -98,3 +98,27 @@ pub async fn is_stored(store: &impl Store, key: &str, digest: &str) -> Result<bo
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::span::Edge;
+
+    #[test]
+    fn metadata_of_the_longest_ids_is_far_below_two_kibibytes() {
+        let last = Position::new(i64::MAX, i64::MAX);
+        let edge = Edge { position: last, batch: Some(u32::MAX) };
+        let object = Object {
+            key: String::new(),
+            span: Span { first: edge, last: edge, count: u64::MAX },
+            body: Body::from(Vec::new()),
+            seq: u64::MAX,
+            previous: Some(Link { key: String::new(), last, seq: u64::MAX, digest: "f".repeat(64) }),
+            gzip: true,
+            owed_through: last,
+        };
+        let taken: usize = object.metadata().iter().map(|(name, value)| name.len() + value.len()).sum();
+        let digest = SHA256.len() + 64;
+        assert!(taken + digest < 2 << 10, "{taken}");
+    }
+}

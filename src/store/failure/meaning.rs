@@ -192,8 +192,8 @@ impl Meaning {
             Meaning::NoSuchBucket => "create the bucket or mend `bucket` and `region`",
             Meaning::Missing => "see that `endpoint`, `addressing` and `bucket` belong together",
             Meaning::Forbidden => {
-                "grant the role or the key GetObject, PutObject and ListBucket on this bucket and prefix (without \
-                 ListBucket a missing key is answered the same way)"
+                "grant the role or the key GetObject, PutObject and ListBucket on this bucket and prefix, and what the \
+                 README names for uploads in parts (without ListBucket a missing key is answered the same way)"
             }
             Meaning::BadKeys => "the store does not know this key or token: set the keys of this store's own cloud",
             Meaning::BadSignature => {
