@@ -30,7 +30,7 @@ async fn a_long_object_goes_up_in_parts_and_comes_back_whole() {
     let body = long();
     let metadata = [("first-id".to_owned(), "12:0".to_owned())];
     for style in STYLES {
-        for key in KEYS {
+        for key in &KEYS[1..3] {
             let settings = Settings {
                 storage_class: Some("STANDARD_IA".to_owned()),
                 sse: Some("AES256".to_owned()),
