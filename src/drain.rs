@@ -11,6 +11,7 @@
 //! to be. `drain::object` has the six steps, `drain::fill` the reading, `drain::hold` what becomes of both
 //! when the connection is lost in between.
 
+mod announce;
 mod begin;
 mod fill;
 mod gaps;

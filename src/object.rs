@@ -17,7 +17,7 @@ use crate::encode::spool::Body;
 use crate::error::{Error, Kind, Result};
 use crate::message::Position;
 use crate::span::{Link, Span};
-use crate::store::{SHA256, Store, Upload};
+use crate::store::{SHA256, Store, Upload, UploadId};
 
 /// Bytes and metadata, ready to be stored under a final name, and what is in the bucket when they are.
 pub struct Object {
@@ -50,17 +50,24 @@ impl Object {
         pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
-    /// Stores the object. `Ok` means the store has confirmed these very bytes under this name.
-    pub async fn store(self, store: &impl Store) -> Result<Kept> {
-        let metadata = self.metadata();
-        let upload = Upload {
+    fn upload<'a>(&'a self, metadata: &'a [(String, String)]) -> Upload<'a> {
+        Upload {
             key: &self.key,
             content_type: if self.gzip { "application/gzip" } else { "application/x-ndjson" },
             content_encoding: None,
-            metadata: &metadata,
+            metadata,
             body: &self.body,
-        };
-        store.put(&upload).await?;
+        }
+    }
+
+    /// Begins the upload of a long object: see [`Store::begin`].
+    pub async fn begin(&self, store: &impl Store) -> Result<Option<UploadId>> {
+        store.begin(&self.upload(&self.metadata())).await
+    }
+
+    /// Stores the object. `Ok` means the store has confirmed these very bytes under this name.
+    pub async fn store(self, store: &impl Store, begun: Option<UploadId>) -> Result<Kept> {
+        store.put(&self.upload(&self.metadata()), begun.as_ref()).await?;
         Ok(Kept { through: self.owed_through })
     }
 }
@@ -126,6 +133,7 @@ pub async fn is_stored(store: &impl Store, key: &str, digest: &str) -> Result<bo
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::span::Edge;
 
     #[test]
     fn a_proof_is_shortened_by_what_waits_and_never_reaches_further() {
@@ -137,5 +145,23 @@ mod tests {
         assert_eq!(through(Waiting::Behind(None)), None);
         let both = Kept { through: at(2) }.and(Some(Kept { through: at(4) }));
         assert_eq!(both.short_of(Waiting::Nothing).map(|stored| stored.through()), Some(at(4)));
+    }
+
+    #[test]
+    fn metadata_of_the_longest_ids_is_far_below_two_kibibytes() {
+        let last = Position::new(i64::MAX, i64::MAX);
+        let edge = Edge { position: last, batch: Some(u32::MAX) };
+        let object = Object {
+            key: String::new(),
+            span: Span { first: edge, last: edge, count: u64::MAX },
+            body: Body::from(Vec::new()),
+            seq: u64::MAX,
+            previous: Some(Link { key: String::new(), last, seq: u64::MAX, digest: "f".repeat(64) }),
+            gzip: true,
+            owed_through: last,
+        };
+        let taken: usize = object.metadata().iter().map(|(name, value)| name.len() + value.len()).sum();
+        let digest = SHA256.len() + 64;
+        assert!(taken + digest < 2 << 10, "{taken}");
     }
 }

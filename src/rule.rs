@@ -244,6 +244,17 @@ pub enum Sse {
     AwsKms,
 }
 
+impl Sse {
+    /// As the rule and the store write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Sse::Aes256 => "AES256",
+            Sse::CosKms => "cos/kms",
+            Sse::AwsKms => "aws:kms",
+        }
+    }
+}
+
 /// How the function is set up; a run takes nothing from it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Deploy {

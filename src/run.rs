@@ -50,8 +50,8 @@ impl Function {
             region: rule.region.clone(),
             bucket: rule.bucket.as_str().to_owned(),
             addressing: rule.addressing,
-            storage_class: None,
-            sse: None,
+            storage_class: rule.storage_class.clone(),
+            sse: rule.sse.map(|sse| sse.name().to_owned()),
             limits: Limits::default(),
         };
         Ok(Function { store: S3::new(settings, clock)?, rule })

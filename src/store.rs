@@ -55,6 +55,20 @@ impl Version {
     }
 }
 
+/// A multipart upload under way: the store's own name for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UploadId(String);
+
+impl UploadId {
+    pub fn new(id: impl Into<String>) -> Self {
+        UploadId(id.into())
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// What must be true of a key for a write to happen.
 #[derive(Clone, Copy, Debug)]
 pub enum Expect<'a> {
@@ -137,10 +151,19 @@ pub trait Store {
         expect: Expect<'_>,
     ) -> impl Future<Output = Result<Version>> + Send;
 
-    /// Stores an object under a key of its own. `Ok` means that the store confirmed these very bytes, be it
+    /// Begins an object that is too long for one request, and answers under which id its parts will go up, so that
+    /// the id can be announced before any part is sent; `None` for an object that needs none. What was begun
+    /// and is neither stored nor aborted stays in the store, without a name.
+    fn begin(&self, upload: &Upload<'_>) -> impl Future<Output = Result<Option<UploadId>>> + Send;
+
+    /// Stores an object under a key of its own, in the parts that were `begun` if it is long. `Ok` means that the store confirmed these very bytes, be it
     /// from this call or an earlier one. `Conflict`: the key holds something else, which stays where the
-    /// store honours create-only writes. `Unknown`: sent, and neither the answer nor a look settled it.
-    fn put(&self, upload: &Upload<'_>) -> impl Future<Output = Result<()>> + Send;
+    /// store honours create-only writes. `Busy`: somebody else aborted the upload. `Unknown`: sent, and neither the
+    /// answer nor a look settled it. After any other failure the upload is aborted, if the store answers.
+    fn put(&self, upload: &Upload<'_>, begun: Option<&UploadId>) -> impl Future<Output = Result<()>> + Send;
+
+    /// Ends an upload and forgets its parts. `Ok` also when it has ended already.
+    fn abort(&self, key: &str, id: &UploadId) -> impl Future<Output = Result<()>> + Send;
 
     /// Length, metadata and version; `None` when the store says that there is no such key.
     fn look(&self, key: &str) -> impl Future<Output = Result<Option<Held>>> + Send;

@@ -6,6 +6,7 @@ pub mod compose;
 pub mod http;
 mod shelf;
 mod tls;
+mod uploads;
 
 pub use bucket::{Bucket, Fault, Op};
 pub use http::{Http, Step};

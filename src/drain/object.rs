@@ -4,7 +4,7 @@ use crate::batch::{Batch, Contents};
 use crate::encode::spool::Body;
 use crate::encode::{Compression, LAYOUT};
 use crate::error::{Error, Kind, Result};
-use crate::head::{Head, Next};
+use crate::head::Next;
 use crate::object::Object;
 use crate::report::{Stop, StoredObject};
 use crate::source::Source;
@@ -126,11 +126,10 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
     }
 
     async fn write(&mut self, plan: Plan, stop: Stop) -> Result<Stop> {
-        let Plan { object, contents, next } = plan;
+        let Plan { object, contents, mut next } = plan;
         let storing = self.clock.now();
-        let announced = Head { next: Some(next.clone()), ..self.head().clone() };
-        self.source.attend(self.head.write(self.store, announced, self.clock.now_ms())).await?;
-        self.look_again(next.span).await?;
+        let begun = self.begin_upload(&object, &mut next).await?;
+        self.announce(&next, begun.as_ref()).await?;
         let (key, bytes) = (object.key.clone(), object.body.length());
         (self.watch)(Progress {
             partitions: 1,
@@ -139,7 +138,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
             entries_left: None,
             storing: Some(bytes),
         });
-        let kept = self.source.attend(object.store(self.store)).await?;
+        let kept = self.source.attend(object.store(self.store, begun)).await?;
         self.report.phases.store_ms += elapsed(self.clock, storing);
         // From here on the announced object is the newest one known to be stored; the next announcement says so.
         let link: Link = next.link(self.head().done.as_ref());

@@ -42,6 +42,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
             if self.source.attend(is_stored(self.store, &next.key, &next.digest)).await? {
                 head.done = Some(next.link(head.done.as_ref()));
             } else if first > next.span.last.position {
+                self.end_upload(&next).await;
                 self.report.warnings.push(format!(
                     "object {} was announced and is not in the bucket, and its entries are acknowledged: it was expired or deleted, or somebody moved the cursor",
                     next.key
@@ -90,6 +91,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         self.report.warnings.push(format!(
             "an object of {first} to {last} was announced by a run that died and could not be written ({why}); its entries are planned anew"
         ));
+        self.end_upload(next).await;
         let head = Head { next: None, ..self.head().clone() };
         self.source.attend(self.head.write(self.store, head, now)).await
     }

@@ -26,6 +26,16 @@ use sha2::Sha256;
 /// The longest slice a [`Body`] hands out.
 const SLICE: u64 = 64 << 10;
 
+/// The longest [`Part`]. Stores take parts from 5 MiB, and at most 10,000 of them.
+pub const PART: u64 = 16 << 20;
+
+/// A stretch of a [`Body`] that can travel by itself. All but the last are [`PART`] bytes long.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    pub range: Range<u64>,
+    pub md5: [u8; 16],
+}
+
 /// Bytes being collected, with the digests of what was accepted so far.
 pub struct Spool {
     dir: PathBuf,
@@ -43,16 +53,35 @@ pub struct Mark {
     digests: Digests,
 }
 
+/// Each byte goes through MD5 once: for the part that it is in.
 #[derive(Clone, Default)]
 struct Digests {
-    md5: Md5,
+    part: Md5,
+    length: u64,
+    /// Of the parts that are full.
+    full: Vec<[u8; 16]>,
     sha256: Sha256,
 }
 
 impl Digests {
-    fn update(&mut self, bytes: &[u8]) {
-        self.md5.update(bytes);
+    fn update(&mut self, mut bytes: &[u8]) {
         self.sha256.update(bytes);
+        while !bytes.is_empty() {
+            // A part ends when something follows it, so a body of exactly one part has one.
+            if self.length > 0 && self.length.is_multiple_of(PART) {
+                self.full.push(self.part.finalize_reset().into());
+            }
+            let room = PART - self.length % PART;
+            let (now, later) = bytes.split_at(bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX)));
+            self.part.update(now);
+            self.length += now.len() as u64;
+            bytes = later;
+        }
+    }
+
+    fn finish(mut self) -> (Vec<[u8; 16]>, [u8; 32]) {
+        self.full.push(self.part.finalize().into());
+        (self.full, self.sha256.finalize().into())
     }
 }
 
@@ -111,13 +140,8 @@ impl Spool {
     pub fn finish(mut self, last: &[u8]) -> Body {
         self.tail.extend_from_slice(last);
         self.digests.update(last);
-        Body(Arc::new(Content {
-            file: self.file,
-            on_disk: self.on_disk,
-            tail: self.tail.into(),
-            md5: self.digests.md5.finalize().into(),
-            sha256: self.digests.sha256.finalize().into(),
-        }))
+        let (md5s, sha256) = self.digests.finish();
+        Body(Arc::new(Content { file: self.file, on_disk: self.on_disk, tail: self.tail.into(), md5s, sha256 }))
     }
 
     /// Moves the tail to the file.
@@ -167,7 +191,8 @@ impl Spool {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Lower-case hexadecimal, as ETags and metadata carry digests.
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -188,7 +213,8 @@ struct Content {
     file: Option<File>,
     on_disk: u64,
     tail: Bytes,
-    md5: [u8; 16],
+    /// Of the parts, in their order; there is at least one.
+    md5s: Vec<[u8; 16]>,
     sha256: [u8; 32],
 }
 
@@ -197,8 +223,21 @@ impl Body {
         self.0.on_disk + self.0.tail.len() as u64
     }
 
-    pub fn md5(&self) -> [u8; 16] {
-        self.0.md5
+    /// A body of this length whose bytes are gone.
+    #[cfg(feature = "testing")]
+    pub fn lost(length: u64) -> io::Result<Self> {
+        let file = Some(File::open("/dev/null")?);
+        let md5s = vec![[0; 16]; length.div_ceil(PART).max(1) as usize];
+        Ok(Body(Arc::new(Content { file, on_disk: length, tail: Bytes::new(), md5s, sha256: [0; 32] })))
+    }
+
+    /// The parts in their order: one up to [`PART`] bytes, which is the whole; an empty body has an empty one.
+    pub fn parts(&self) -> impl ExactSizeIterator<Item = Part> + '_ {
+        let length = self.length();
+        self.0.md5s.iter().enumerate().map(move |(at, md5)| {
+            let start = at as u64 * PART;
+            Part { range: start..length.min(start + PART), md5: *md5 }
+        })
     }
 
     pub fn sha256(&self) -> [u8; 32] {
@@ -208,11 +247,6 @@ impl Body {
     /// The SHA-256 in lower-case hex, as heads and metadata carry it.
     pub fn sha256_hex(&self) -> String {
         hex(&self.sha256())
-    }
-
-    /// The MD5 in lower-case hex, as an ETag carries it.
-    pub fn md5_hex(&self) -> String {
-        hex(&self.md5())
     }
 
     /// The bytes from the start, in slices of at most 64 KiB. See [`Body::slices_of`].
@@ -252,8 +286,10 @@ impl Content {
 
 impl From<Vec<u8>> for Body {
     fn from(bytes: Vec<u8>) -> Self {
-        let (md5, sha256) = (Md5::digest(&bytes).into(), Sha256::digest(&bytes).into());
-        Body(Arc::new(Content { file: None, on_disk: 0, tail: bytes.into(), md5, sha256 }))
+        let mut digests = Digests::default();
+        digests.update(&bytes);
+        let (md5s, sha256) = digests.finish();
+        Body(Arc::new(Content { file: None, on_disk: 0, tail: bytes.into(), md5s, sha256 }))
     }
 }
 

@@ -126,11 +126,6 @@ fn not_yet(read: &mut Reader, format: Option<Format>, compression: Option<Compre
     if matches!(compression, Some(Compression::Zstd | Compression::Snappy)) {
         read.problem("compression", "\"zstd\" and \"snappy\" are not yet available: use \"gzip\" or \"none\"");
     }
-    for key in ["storage_class", "sse"] {
-        if read.0.keys.contains_key(key) && !read.has_problem(key) {
-            read.problem(key, "is not yet available: remove it");
-        }
-    }
 }
 
 const FORMATS: [(&str, Format); 5] = [
@@ -140,6 +135,9 @@ const FORMATS: [(&str, Format); 5] = [
     ("raw", Format::Raw),
     ("lines", Format::Lines),
 ];
+
+/// Of S3 and of COS.
+const COLD: [&str; 4] = ["GLACIER", "DEEP_ARCHIVE", "ARCHIVE", "MAZ_ARCHIVE"];
 
 const COMPRESSIONS: [(&str, Compression); 4] = [
     ("gzip", Compression::Gzip),
@@ -236,8 +234,14 @@ fn store(read: &mut Reader, region: Option<&str>) -> (Option<Endpoint>, Option<B
     (endpoint, bucket, addressing)
 }
 
+/// Any class that a store may have, but for those whose objects have to be thawed for hours: a run reads objects back
+/// when the broker delivers their entries again.
 fn storage_class(value: &Value) -> Result<String, Malformed> {
     match value {
+        Value::Text(text) if COLD.contains(&text.as_str()) => refuse(format!(
+            "must be a class whose objects can be read at once, got {value}: let a lifecycle rule of the bucket move \
+             objects there once they are old"
+        )),
         Value::Text(text)
             if (1..=40).contains(&text.len())
                 && text.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_') =>

@@ -36,10 +36,6 @@ impl Reader {
         self.0.problem(label, message);
     }
 
-    pub(super) fn has_problem(&self, key: &str) -> bool {
-        self.0.problems.iter().any(|problem| problem.key == self.label(key))
-    }
-
     fn label(&self, key: &str) -> String {
         self.0.keys.get(key).map_or(key, |written| &written.label).to_owned()
     }

@@ -1,7 +1,9 @@
 //! Which keys sign the requests.
 //!
-//! Owns: the choice among what the platforms put into the environment, and keeping it out of every text.
-//! Does not own: reading the environment, which is passed in.
+//! Owns: the choice among what the platforms put into the environment and what a user keeps in a profile, and keeping it
+//! out of every text. Does not own: reading the environment, which is passed in.
+
+mod profile;
 
 use super::endpoint::{is_aws, is_cos};
 use crate::{Error, Kind, Result, Secret};
@@ -38,7 +40,8 @@ impl Keys {
     /// The keys for `endpoint`, from the environment that `env` looks up. An empty variable counts as absent.
     ///
     /// A platform sets its role's keys by itself, so those of one cloud are never taken for the other's
-    /// store. `Denied` when none are left, and when half of a pair is missing.
+    /// store. Where no variable holds any and no platform is under it, a profile of `~/.aws/credentials` does, the one that
+    /// `AWS_PROFILE` names or `default`. `Denied` when none are left, and when half of a pair is missing.
     pub fn from_env(env: impl Fn(&str) -> Option<String>, endpoint: &str) -> Result<Keys> {
         let look = |name: &str| env(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
         let lambda = look("AWS_LAMBDA_FUNCTION_NAME").is_some();
@@ -59,7 +62,10 @@ impl Keys {
                 (None, Some(_)) => return Err(half(secret, id)),
             }
         }
-        Err(none(order, lambda))
+        match lambda || scf {
+            true => Err(none(order, lambda)),
+            false => profile::keys(look)?.ok_or_else(|| none(order, lambda)),
+        }
     }
 
     pub(super) fn id(&self) -> &Secret {
@@ -103,7 +109,7 @@ fn none(order: &[Names], lambda: bool) -> Error {
         }
         _ => {
             "store credentials: none found: give the function an execution role, or set TENCENTCLOUD_SECRETID and \
-             TENCENTCLOUD_SECRETKEY, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+             TENCENTCLOUD_SECRETKEY, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
         }
     };
     Error::new(Kind::Denied, text)

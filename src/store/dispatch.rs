@@ -37,7 +37,6 @@ const REFUSAL: usize = 64 << 10;
 
 /// What all requests of a store share.
 pub(super) struct Line {
-    pub client: Client,
     pub endpoint: Endpoint,
     pub keys: Keys,
 }
@@ -54,6 +53,7 @@ pub(super) enum Answer {
 #[derive(Clone)]
 pub(super) struct Call {
     pub line: Arc<Line>,
+    pub client: Client,
     pub doing: Doing,
     /// `If-None-Match` or `If-Match`, and its value.
     pub condition: Option<(&'static str, String)>,
@@ -78,7 +78,7 @@ impl Slot {
 
 impl Call {
     /// The rusoto client that sends through this call.
-    pub fn client(self) -> Unsigned {
+    pub fn through(self) -> Unsigned {
         Unsigned::new_not_signing(self)
     }
 
@@ -88,12 +88,17 @@ impl Call {
         }
         let pace = Pace::default();
         let request = self.prepare(request, &pace)?;
-        let head = request.method() == Method::HEAD;
+        let (head, changes) = (request.method() == Method::HEAD, !request.method().is_safe());
         let empty = request.body().size_hint().exact() == Some(0);
         // hyper takes the first chunk together with the head: none taken, nothing sent.
         let sent = || empty || pace.count() > 0;
-        let answer = match self.allowance.wait(&pace, self.line.client.request(request)).await {
+        let answer = match self.allowance.wait(&pace, self.client.request(request)).await {
             Err(cut) => return Err(self.doing.cut(cut, sent())),
+            Ok(Err(error)) if pace.failed() => {
+                let why = "its bytes could not be read back; see that the temporary files' folder is sound";
+                let failure = self.doing.fails(Meaning::Unread, why);
+                return Err(failure.because(reasons(&error)));
+            }
             Ok(Err(error)) if error.is_connect() || !sent() => {
                 let failure = self.doing.fails(
                     Meaning::NotSent,
@@ -120,7 +125,7 @@ impl Call {
             Answer::Whole(most) => {
                 let mut whole = BytesMut::new();
                 self.read(&mut body, most, &mut whole).await?;
-                if self.doing.write && holds_error(&whole) {
+                if changes && holds_error(&whole) {
                     return Err(self.doing.refused(status, &parts.headers, &whole, &self.line.keys));
                 }
                 ByteStream::from(whole.to_vec())
@@ -233,6 +238,8 @@ fn readable(headers: &HeaderMap, head: bool) -> Vec<(String, String)> {
         // COS names user metadata its own way when it takes a request for one of its own kind.
         if let Some(rest) = name.strip_prefix("x-amz-meta-").or_else(|| name.strip_prefix("x-cos-meta-")) {
             kept.push((format!("x-amz-meta-{rest}"), value.to_owned()));
+        } else if name == "x-amz-server-side-encryption" || name == "x-cos-server-side-encryption" {
+            kept.push(("x-amz-server-side-encryption".to_owned(), value.to_owned()));
         } else if name == "etag" || (head && name == "content-length" && value.parse::<i64>().is_ok()) {
             kept.push((name.to_owned(), value.to_owned()));
         }

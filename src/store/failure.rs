@@ -14,12 +14,14 @@ use super::credentials::Keys;
 use super::limits::Cut;
 use crate::{Error, Kind};
 
-pub(super) use meaning::Meaning;
+pub(super) use meaning::{Again, Meaning};
 
 /// A request that did not succeed.
 #[derive(Debug)]
 pub(super) struct Failure {
     pub meaning: Meaning,
+    /// The same request was sent before, and nobody knows what became of it.
+    pub doubt: bool,
     write: bool,
     text: String,
     source: Option<String>,
@@ -33,13 +35,14 @@ pub(super) struct Doing {
     /// The key, or the prefix of a listing.
     pub key: String,
     pub bucket: String,
+    /// Whether the key may hold something else after it.
     pub write: bool,
 }
 
 impl Doing {
     pub fn fails(&self, meaning: Meaning, why: &str) -> Failure {
         let text = format!("cannot {} `{}` in bucket `{}`: {why}", self.verb, self.key, self.bucket);
-        Failure { meaning, write: self.write, text, source: None }
+        Failure { meaning, doubt: false, write: self.write, text, source: None }
     }
 
     /// The request was given up.
@@ -102,20 +105,30 @@ impl Failure {
         }
     }
 
+    /// The last of `tries`, of which an earlier one may have been carried out.
+    pub fn after(mut self, tries: u32, doubt: bool) -> Self {
+        self.doubt = doubt;
+        if tries > 1 {
+            self.text += &format!(" (tried {tries} times)");
+        }
+        self
+    }
+
     /// Whether this was a write whose object may be in the store all the same: then a look decides.
     pub fn may_be_stored(&self) -> bool {
-        self.write && self.meaning.may_be_stored()
+        self.write && (self.doubt || self.meaning.may_be_stored())
     }
 
     pub fn kind(&self) -> Kind {
-        self.meaning.kind(self.write)
+        if self.write && self.doubt { Kind::Unknown } else { self.meaning.kind(self.write) }
     }
 }
 
 /// Whether an answer that says success holds an error all the same.
 pub(super) fn holds_error(body: &[u8]) -> bool {
-    let head = String::from_utf8_lossy(&body[..body.len().min(512)]);
-    head.contains("<Error>") || head.contains("<Error ")
+    // Anywhere: a store that works long on an answer sends spaces meanwhile.
+    let text = String::from_utf8_lossy(body);
+    text.contains("<Error>") || text.contains("<Error ")
 }
 
 /// The text of the first element of this name. Error documents are flat; a parser that can fail on one
@@ -157,13 +170,15 @@ mod tests {
             (403, "AccessDenied", Kind::Denied, "PutObject"),
             (403, "InvalidAccessKeyId", Kind::Denied, "keys of this store"),
             (403, "SignatureDoesNotMatch", Kind::Denied, "secret key"),
-            (400, "ExpiredToken", Kind::Denied, "temporary credentials"),
+            (400, "ExpiredToken", Kind::Denied, "this instance must end"),
             (403, "PathStyleDomainForbidden", Kind::Denied, "addressing = \"virtual\""),
             (404, "NoSuchBucket", Kind::NotFound, "create the bucket"),
             (412, "PreconditionFailed", Kind::Conflict, "412"),
             (409, "ConditionalRequestConflict", Kind::Conflict, "409"),
             (409, "FileAlreadyExists", Kind::Conflict, "409"),
             (403, "RequestTimeTooSkewed", Kind::Unavailable, "clock"),
+            (404, "NoSuchUpload", Kind::Busy, "next run"),
+            (400, "InvalidPart", Kind::Unavailable, "InvalidPart"),
             (503, "SlowDown", Kind::Unavailable, "503"),
             (500, "InternalError", Kind::Unavailable, "500"),
             (429, "", Kind::Unavailable, "429"),

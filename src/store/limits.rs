@@ -1,11 +1,12 @@
 //! How long a request may take.
 //!
-//! Owns: the two kinds of limit and what ends a request. Does not own: what an ended request means,
-//! which is [`super::failure`]'s.
+//! Owns: the kinds of limit, what ends a request, and how long to wait before another try. Does not own: what an
+//! ended request means, and whether it is tried again, which is [`super::failure`]'s.
 
 use std::future::Future;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout, timeout_at};
@@ -19,11 +20,37 @@ pub struct Limits {
     pub connect: Duration,
     /// Without a byte taken or answered. Default 30 s; a stall is noticed after one to two of these.
     pub progress: Duration,
+    /// How often one request is sent at most, the first time included. Default 7: at the default pause some six
+    /// seconds of a store that refuses.
+    pub tries: u32,
+    /// The longest wait before the second try; it doubles with each further one, up to [`LONGEST`].
+    /// Default 200 ms.
+    pub pause: Duration,
+}
+
+/// No wait between two tries is longer.
+const LONGEST: Duration = Duration::from_secs(5);
+
+impl Limits {
+    /// The wait after `tries` of one request: half of it is fixed, the other half differs among those who wait.
+    /// `salt` tells them apart; the same time and salt give the same wait.
+    pub(super) fn pause(&self, tries: u32, clock: Clock, salt: &str) -> Duration {
+        let whole = self.pause.saturating_mul(1 << tries.saturating_sub(1).min(16)).min(LONGEST);
+        let mut hasher = DefaultHasher::new();
+        (salt, tries, clock.now_ms()).hash(&mut hasher);
+        let share = (hasher.finish() >> 32) as f64 / f64::from(u32::MAX);
+        whole / 2 + (whole / 2).mul_f64(share)
+    }
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { connect: Duration::from_secs(5), progress: Duration::from_secs(30) }
+        Limits {
+            connect: Duration::from_secs(5),
+            progress: Duration::from_secs(30),
+            tries: 7,
+            pause: Duration::from_millis(200),
+        }
     }
 }
 
@@ -68,16 +95,41 @@ impl Allowance {
     }
 }
 
-/// Counts the chunks of a request's body that the connection took.
+/// Counts the chunks of a request's body that the connection took, and notes that there are no more because
+/// they could not be read.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Pace(Arc<AtomicU64>);
+pub(super) struct Pace(Arc<(AtomicU64, AtomicBool)>);
 
 impl Pace {
     pub fn step(&self) {
-        self.0.fetch_add(1, Relaxed);
+        self.0.0.fetch_add(1, Relaxed);
     }
 
     pub fn count(&self) -> u64 {
-        self.0.load(Relaxed)
+        self.0.0.load(Relaxed)
+    }
+
+    pub fn fail(&self) {
+        self.0.1.store(true, Relaxed);
+    }
+
+    pub fn failed(&self) -> bool {
+        self.0.1.load(Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn waits_double_up_to_a_limit_and_differ_by_who_waits() {
+        let (limits, clock) = (Limits::default(), Clock::starting_at(1));
+        for tries in 1..40 {
+            let whole = limits.pause.saturating_mul(1 << (tries - 1).min(16)).min(LONGEST);
+            let wait = limits.pause(tries, clock, "a");
+            assert!(whole / 2 <= wait && wait <= whole, "{tries} {wait:?}");
+        }
+        assert_ne!(limits.pause(3, clock, "a"), limits.pause(3, clock, "b"));
     }
 }

@@ -1,10 +1,22 @@
 //! [`Store`] on an S3 or COS bucket.
 //!
-//! Owns: which rusoto operation carries which call; the writes are in [`upload`]. Does not own: how a request
-//! travels ([`super::dispatch`]) and what a refusal means ([`super::failure`]).
+//! Owns: which rusoto operation carries which call; the writes are in [`upload`], those in parts in [`parts`].
+//! Does not own: how a request travels ([`super::dispatch`]) and what a refusal means ([`super::failure`]).
 //!
-//! All requests go through [`S3::call`]; trying again belongs there and nowhere else.
+//! All requests go through [`S3::call`]; trying again belongs there and nowhere else. What may be sent again while
+//! nobody knows what became of the first:
+//!
+//! | request | again | because |
+//! |---|---|---|
+//! | GET, HEAD, listing | yes | they change nothing |
+//! | PUT with a condition | yes | one of the two wins, the other meets 412; then a look, or the head read back, tells whose it is |
+//! | PUT without | no | it may go over what somebody else wrote in between |
+//! | Create | yes | what the first left is an upload without a part; it has no name and no bytes |
+//! | UploadPart | yes | the same bytes under the same number |
+//! | Complete | yes | the upload ends once; the second meets 404, 412 or the same success, then a look decides |
+//! | Abort | yes | an upload ends once |
 
+mod parts;
 mod upload;
 
 use std::fmt;
@@ -14,15 +26,18 @@ use std::sync::atomic::AtomicBool;
 
 use rusoto_core::{Region, RusotoError};
 use rusoto_s3::{GetObjectOutput, GetObjectRequest, HeadObjectRequest, ListObjectsV2Request, S3 as _, S3Client};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::dispatch::{Answer, Call, Line, Slot};
 use super::endpoint::Endpoint;
-use super::failure::{Doing, Failure, Meaning};
+use super::failure::{Again, Doing, Failure, Meaning};
 use super::limits::Allowance;
 use super::stream::Timed;
-use super::{Addressing, Download, Expect, Found, Held, Keys, Limits, Listed, SMALL, Store, Upload, Version, wire};
+use super::{
+    Addressing, Download, Expect, Found, Held, Keys, Limits, Listed, SMALL, Store, Upload, UploadId, Version, wire,
+};
 use crate::{Clock, Error, Kind, Result};
+use upload::check;
 
 /// The answer to a listing of 1000 keys of 1024 bytes, every one of them escaped, with room to spare.
 const LISTING: usize = 16 << 20;
@@ -44,16 +59,44 @@ pub struct Settings {
     pub limits: Limits,
 }
 
+/// `If-None-Match` or `If-Match`, and its value.
+type Condition = (&'static str, String);
+
+/// What a request does if it is sent once more while the first may have been carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Repeat {
+    /// Nothing that the first did not do.
+    Harmless,
+    /// The same, but where another write was under way there is more to repeat than this request.
+    Finish,
+    /// Nobody knows, so only what surely was not done is sent again.
+    Never,
+}
+
+impl Repeat {
+    /// Whether to send it again after this failure.
+    fn after(self, failure: &Failure) -> bool {
+        match failure.meaning.again() {
+            Again::Pointless => false,
+            Again::Undone => true,
+            Again::Anew => self != Repeat::Finish,
+            Again::Unsure => self != Repeat::Never,
+        }
+    }
+}
+
 /// A bucket. A clone is cheap and shares the connections.
 #[derive(Clone)]
 pub struct S3 {
     shared: Arc<Shared>,
+    client: wire::Client,
     clock: Clock,
     deadline: Option<Instant>,
 }
 
 struct Shared {
     line: Arc<Line>,
+    connector: wire::Connector,
     settings: Settings,
     region: Region,
     /// The store answered a condition with "not implemented", and the same write without it went through.
@@ -77,18 +120,21 @@ impl S3 {
         }
         let endpoint = Endpoint::new(&settings.endpoint, &settings.bucket, settings.addressing)?;
         let region = Region::Custom { name: settings.region.clone(), endpoint: endpoint.base().to_owned() };
-        let client = wire::client(settings.limits.connect);
-        let line = Arc::new(Line { client, endpoint, keys: settings.keys.clone() });
+        let connector = wire::connector(settings.limits.connect);
+        let line = Arc::new(Line { endpoint, keys: settings.keys.clone() });
         Ok(S3 {
-            shared: Arc::new(Shared { line, settings, region, unconditional: AtomicBool::new(false) }),
+            client: wire::client(connector.clone()),
+            shared: Arc::new(Shared { line, connector, settings, region, unconditional: AtomicBool::new(false) }),
             clock,
             deadline: None,
         })
     }
 
-    /// The same bucket for one run: no request is begun or waited for after `deadline`.
+    /// The same bucket for one run: no request is begun or waited for after `deadline`, and none travels on
+    /// a connection from before, which may have died while the function was frozen.
     pub fn until(&self, deadline: Instant) -> S3 {
-        S3 { deadline: Some(deadline), ..self.clone() }
+        let client = wire::client(self.shared.connector.clone());
+        S3 { deadline: Some(deadline), client, ..self.clone() }
     }
 
     fn doing(&self, verb: &'static str, key: &str, write: bool) -> Doing {
@@ -103,12 +149,41 @@ impl S3 {
         Allowance { clock: self.clock, progress: self.shared.settings.limits.progress, deadline: self.deadline }
     }
 
-    /// One request, from rusoto's operation to its output.
+    /// One request, from rusoto's operation to its output, sent again where that can help and harms nothing.
     async fn call<T, E, F>(
         &self,
         doing: &Doing,
         answer: Answer,
-        condition: Option<(&'static str, String)>,
+        condition: Option<Condition>,
+        repeat: Repeat,
+        operation: impl Fn(S3Client) -> F,
+    ) -> Result<T, Failure>
+    where
+        F: Future<Output = Result<T, RusotoError<E>>>,
+    {
+        let limits = &self.shared.settings.limits;
+        let (mut tries, mut doubt) = (0, false);
+        loop {
+            let failure = match self.send(doing, answer, condition.clone(), &operation).await {
+                Ok(output) => return Ok(output),
+                Err(failure) => failure,
+            };
+            tries += 1;
+            let pause = limits.pause(tries, self.clock, &doing.key);
+            let late = self.deadline.is_some_and(|at| at <= self.clock.now() + pause);
+            if !repeat.after(&failure) || tries >= limits.tries || late {
+                return Err(failure.after(tries, doubt));
+            }
+            doubt |= failure.meaning.again() == Again::Unsure;
+            sleep(pause).await;
+        }
+    }
+
+    async fn send<T, E, F>(
+        &self,
+        doing: &Doing,
+        answer: Answer,
+        condition: Option<Condition>,
         operation: impl Fn(S3Client) -> F,
     ) -> Result<T, Failure>
     where
@@ -117,13 +192,14 @@ impl S3 {
         let slot = Slot::default();
         let call = Call {
             line: Arc::clone(&self.shared.line),
+            client: self.client.clone(),
             doing: doing.clone(),
             condition,
             answer,
             allowance: self.allowance(),
             slot: slot.clone(),
         };
-        let client = S3Client::new_with_client(call.client(), self.shared.region.clone());
+        let client = S3Client::new_with_client(call.through(), self.shared.region.clone());
         operation(client).await.map_err(|error| match (slot.take(), error) {
             (Some(failure), _) => failure,
             (None, RusotoError::ParseError(why)) => doing
@@ -152,7 +228,7 @@ impl S3 {
     async fn head_once(&self, key: &str) -> Result<Held, Failure> {
         let doing = self.doing("look at", key, false);
         let request = || HeadObjectRequest { bucket: self.bucket(), key: key.to_owned(), ..Default::default() };
-        let answer = self.call(&doing, Answer::Whole(0), None, |client| {
+        let answer = self.call(&doing, Answer::Whole(0), None, Repeat::Harmless, |client| {
             let request = request();
             async move { client.head_object(request).await }
         });
@@ -168,7 +244,7 @@ impl S3 {
     async fn get(&self, key: &str, answer: Answer) -> Result<Option<GetObjectOutput>, Failure> {
         let doing = self.doing("read", key, false);
         let request = || GetObjectRequest { bucket: self.bucket(), key: key.to_owned(), ..Default::default() };
-        let answer = self.call(&doing, answer, None, |client| {
+        let answer = self.call(&doing, answer, None, Repeat::Harmless, |client| {
             let request = request();
             async move { client.get_object(request).await }
         });
@@ -201,8 +277,24 @@ impl Store for S3 {
         self.replace(key, bytes, expect).await
     }
 
-    async fn put(&self, upload: &Upload<'_>) -> Result<()> {
-        self.create(upload).await
+    async fn begin(&self, upload: &Upload<'_>) -> Result<Option<UploadId>> {
+        check(upload)?;
+        match upload.body.parts().len() {
+            0 | 1 => Ok(None),
+            _ => self.begin_parts(upload).await.map(Some).map_err(Failure::into_error),
+        }
+    }
+
+    async fn put(&self, upload: &Upload<'_>, begun: Option<&UploadId>) -> Result<()> {
+        check(upload)?;
+        match (begun, upload.body.parts().len()) {
+            (None, 0 | 1) => self.put_whole(upload).await,
+            _ => self.put_parts(upload, begun).await,
+        }
+    }
+
+    async fn abort(&self, key: &str, id: &UploadId) -> Result<()> {
+        self.end_parts(key, id).await.map_err(Failure::into_error)
     }
 
     async fn look(&self, key: &str) -> Result<Option<Held>> {
@@ -218,7 +310,7 @@ impl Store for S3 {
             max_keys: Some(limit.into()),
             ..Default::default()
         };
-        let answer = self.call(&doing, Answer::Whole(LISTING), None, |client| {
+        let answer = self.call(&doing, Answer::Whole(LISTING), None, Repeat::Harmless, |client| {
             let request = request();
             async move { client.list_objects_v2(request).await }
         });

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::ops::Range;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -16,13 +17,13 @@ use super::wire::reasons;
 use crate::Result;
 use crate::encode::spool::Body;
 
-/// The slices of a body as the stream that rusoto takes.
+/// The slices of a part as the stream that rusoto takes.
 pub(super) struct Slices(Box<dyn Iterator<Item = io::Result<Bytes>> + Send>);
 
 impl Slices {
-    pub fn of(body: &Body) -> ByteStream {
-        let length = usize::try_from(body.length()).expect("an object is far smaller than the address space");
-        ByteStream::new_with_size(Slices(Box::new(body.slices())), length)
+    pub fn of(body: &Body, range: Range<u64>) -> ByteStream {
+        let length = usize::try_from(range.end - range.start).expect("a part is far smaller than the address space");
+        ByteStream::new_with_size(Slices(Box::new(body.slices_of(range))), length)
     }
 }
 

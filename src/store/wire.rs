@@ -24,12 +24,14 @@ use tower_service::Service;
 use super::limits::Pace;
 use crate::tls;
 
-/// A function is frozen between its runs; a store closes what is idle. Shorter than both.
+/// A store closes what is idle; shorter than that. A function is frozen between its runs, for which no timer can be
+/// trusted to have gone on: there each run has a client of its own.
 const IDLE: Duration = Duration::from_secs(15);
 
 pub(super) type Client = hyper_util::client::legacy::Client<Connector, Outgoing>;
 
-pub(super) fn client(connect: Duration) -> Client {
+/// What makes connections; one for all clients, which then share the trusted roots and the TLS sessions.
+pub(super) fn connector(connect: Duration) -> Connector {
     let mut http = HttpConnector::new_with_resolver(Resolver(GaiResolver::new()));
     http.enforce_http(false);
     http.set_nodelay(true);
@@ -38,10 +40,15 @@ pub(super) fn client(connect: Duration) -> Client {
         .https_or_http()
         .enable_http1()
         .wrap_connector(http);
+    Connector { https, limit: connect }
+}
+
+/// A client with no connection yet.
+pub(super) fn client(connector: Connector) -> Client {
     hyper_util::client::legacy::Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(IDLE)
-        .build(Connector { https, limit: connect })
+        .build(connector)
 }
 
 /// Connects within a limit that covers the name, TCP and TLS together.
@@ -124,7 +131,10 @@ impl Body for Outgoing {
         let Some(chunks) = self.chunks.as_mut() else { return Poll::Ready(None) };
         let chunk = match ready!(Pin::new(chunks).poll_next(context)) {
             Some(Ok(chunk)) => chunk,
-            Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+            Some(Err(error)) => {
+                self.pace.fail();
+                return Poll::Ready(Some(Err(error)));
+            }
             None if self.left == 0 => return Poll::Ready(None),
             None => return Poll::Ready(Some(Err(io::Error::other("the body is shorter than its length")))),
         };

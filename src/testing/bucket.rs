@@ -22,6 +22,7 @@ use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::shelf::{Shelf, Stored};
+use crate::encode::spool::hex;
 use crate::store::{Addressing, Keys, Limits, Settings};
 
 const BUCKET: &str = "backup-1250000000";
@@ -36,13 +37,38 @@ pub enum Op {
     Get,
     Head,
     List,
+    /// CreateMultipartUpload.
+    Create,
+    /// UploadPart.
+    Part,
+    /// CompleteMultipartUpload.
+    Complete,
+    /// AbortMultipartUpload.
+    Abort,
+}
+
+impl Op {
+    fn of(method: &Method, query: &str) -> Op {
+        match *method {
+            Method::PUT if query.contains("uploadId=") => Op::Part,
+            Method::PUT => Op::Put,
+            Method::POST if query.contains("uploadId=") => Op::Complete,
+            Method::POST => Op::Create,
+            Method::DELETE => Op::Abort,
+            Method::HEAD => Op::Head,
+            _ if query.contains("list-type=") => Op::List,
+            _ => Op::Get,
+        }
+    }
 }
 
 /// What happens to one request instead of an answer.
 #[derive(Clone, Debug)]
 pub enum Fault {
-    /// Answered with this status and `<Code>`; nothing is done.
+    /// Answered with this status and `<Code>`; nothing is done. With 200 it is an error inside a success.
     Refuse(u16, &'static str),
+    /// Done, and answered with this status and `<Code>`.
+    StoreThenRefuse(u16, &'static str),
     /// Done, and the connection closed without an answer.
     StoreThenDrop,
     /// Done, and never answered.
@@ -134,18 +160,31 @@ impl Bucket {
         Some(self.shelf.objects().get(key)?.metadata.clone().into_iter().collect())
     }
 
+    /// The storage class and the encryption that an object was stored with.
+    pub fn kept_as(&self, key: &str) -> Option<(Option<String>, Option<String>)> {
+        let objects = self.shelf.objects();
+        objects.get(key).map(|stored| (stored.storage_class.clone(), stored.sse.clone()))
+    }
+
+    /// The ids of multipart uploads that are neither completed nor aborted.
+    pub fn uploads(&self) -> Vec<String> {
+        self.shelf.uploads()
+    }
+
     /// Puts or replaces an object behind the server's back.
     pub fn plant(&self, key: &str, bytes: &[u8], metadata: &[(String, String)]) -> io::Result<()> {
         let spare = self.shelf.spare();
         std::fs::write(&spare, bytes)?;
         let stored = Stored {
             length: bytes.len() as u64,
-            md5: Md5::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect(),
+            md5: hex(&Md5::digest(bytes)),
             metadata: metadata.iter().cloned().collect(),
             content_type: None,
             content_encoding: None,
+            storage_class: None,
+            sse: None,
         };
-        self.shelf.keep(key, stored, &spare, None).map_err(|error| io::Error::other(error.to_string()))
+        self.shelf.keep(key, stored, &spare, &(None, None)).map_err(|error| io::Error::other(error.to_string()))
     }
 
     /// Removes an object behind the server's back; whether there was one.
@@ -156,6 +195,11 @@ impl Bucket {
     /// The next request of this kind that no earlier order takes meets this fault.
     pub fn fail_next(&self, op: Op, fault: Fault) {
         lock(&self.script.faults).push_back((op, fault));
+    }
+
+    /// Forgets the faults that no request has met.
+    pub fn mend(&self) {
+        lock(&self.script.faults).clear();
     }
 
     /// The requests so far, in the order of their arrival.
@@ -204,12 +248,7 @@ async fn answer(
     script: Arc<Script>,
     request: Request<Incoming>,
 ) -> io::Result<Response<s3s::Body>> {
-    let op = match *request.method() {
-        Method::PUT => Op::Put,
-        Method::HEAD => Op::Head,
-        _ if request.uri().query().is_some_and(|query| query.contains("list-type=")) => Op::List,
-        _ => Op::Get,
-    };
+    let op = Op::of(request.method(), request.uri().query().unwrap_or_default());
     lock(&script.seen).push(op);
     let fault = {
         let mut faults = lock(&script.faults);
@@ -222,6 +261,7 @@ async fn answer(
     };
     match fault {
         None => forward(request).await,
+        Some(Fault::StoreThenRefuse(status, code)) => forward(request).await.and(refusal(status, code, op)),
         Some(Fault::StoreThenDrop) => forward(request).await.and(Err(closed())),
         Some(Fault::StoreThenHang) => {
             forward(request).await?;

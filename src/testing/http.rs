@@ -59,6 +59,7 @@ struct Shared {
     scripts: Mutex<Vec<Vec<Step>>>,
     seen: Mutex<Vec<Seen>>,
     sent: AtomicU64,
+    connections: AtomicU64,
 }
 
 impl Http {
@@ -87,6 +88,13 @@ impl Http {
     }
 }
 
+impl Http {
+    /// How many connections there were.
+    pub fn connections(&self) -> u64 {
+        self.shared.connections.load(Relaxed)
+    }
+}
+
 impl Drop for Http {
     fn drop(&mut self) {
         self.server.abort();
@@ -101,6 +109,7 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>) {
     let mut connections = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
         let shared = Arc::clone(&shared);
+        shared.connections.fetch_add(1, Relaxed);
         // An error ends this connection, which the client's side of the test sees.
         connections.spawn(async move { talk(stream, &shared).await });
     }

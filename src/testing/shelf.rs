@@ -2,7 +2,7 @@
 //!
 //! Owns: what a store must get right for the tests to mean anything: a missing bucket is refused, bytes that
 //! do not match their `Content-MD5` or length are not kept, and of several conditional writes one
-//! wins. Does not own: signatures, hosts and XML, which are the server library's.
+//! wins. Does not own: objects that come in parts (`testing::uploads`), signatures, hosts and XML, which are the server library's.
 //!
 //! `s3s-fs` is not used: it makes a missing bucket, keeps what it refuses, lets several conditional writes
 //! win, and puts a key into one file name, which ends near 160 bytes.
@@ -24,10 +24,16 @@ use bytes::Bytes;
 use futures_core::Stream;
 use md5::{Digest, Md5};
 use s3s::dto::{
-    ETag, GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput, ListObjectsV2Input, ListObjectsV2Output,
-    Object, PutObjectInput, PutObjectOutput, StreamingBlob,
+    AbortMultipartUploadInput, AbortMultipartUploadOutput, CompleteMultipartUploadInput, CompleteMultipartUploadOutput,
+    CreateMultipartUploadInput, CreateMultipartUploadOutput, ETag, GetObjectInput, GetObjectOutput, HeadObjectInput,
+    HeadObjectOutput, IfMatch, IfNoneMatch, ListObjectsV2Input, ListObjectsV2Output, Object, PutObjectInput,
+    PutObjectOutput, StreamingBlob, UploadPartInput, UploadPartOutput,
 };
 use s3s::{S3, S3Error, S3Request, S3Response, S3Result, s3_error};
+use tempfile::TempPath;
+
+use super::uploads::Uploads;
+use crate::encode::spool::hex;
 
 #[derive(Clone)]
 pub(super) struct Shelf(Arc<Inner>);
@@ -37,6 +43,7 @@ struct Inner {
     bucket: String,
     incoming: AtomicU64,
     objects: Mutex<BTreeMap<String, Stored>>,
+    uploads: Uploads,
 }
 
 #[derive(Clone)]
@@ -46,7 +53,12 @@ pub(super) struct Stored {
     pub metadata: HashMap<String, String>,
     pub content_type: Option<String>,
     pub content_encoding: Option<String>,
+    pub storage_class: Option<String>,
+    pub sse: Option<String>,
 }
+
+/// `If-None-Match` and `If-Match`.
+pub(super) type Expected = (Option<IfNoneMatch>, Option<IfMatch>);
 
 impl Shelf {
     pub fn new(dir: &Path, bucket: &str) -> io::Result<Self> {
@@ -58,11 +70,17 @@ impl Shelf {
             bucket: bucket.to_owned(),
             incoming: AtomicU64::new(0),
             objects,
+            uploads: Uploads::default(),
         })))
     }
 
     pub fn objects(&self) -> MutexGuard<'_, BTreeMap<String, Stored>> {
         self.0.objects.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The ids of multipart uploads under way.
+    pub fn uploads(&self) -> Vec<String> {
+        self.0.uploads.ids()
     }
 
     pub fn path(&self, key: &str) -> PathBuf {
@@ -79,18 +97,16 @@ impl Shelf {
     }
 
     /// Keeps an object if its key is in the state that the writer expects.
-    pub fn keep(&self, key: &str, stored: Stored, from: &Path, input: Option<&PutObjectInput>) -> S3Result<()> {
+    pub fn keep(&self, key: &str, stored: Stored, from: &Path, expect: &Expected) -> S3Result<()> {
         let mut objects = self.objects();
         let held = objects.get(key).map(|held| ETag::Strong(held.md5.clone()));
-        if let Some(input) = input {
-            if input.if_none_match.as_ref().is_some_and(|it| it.is_any()) && held.is_some() {
+        if expect.0.as_ref().is_some_and(|it| it.is_any()) && held.is_some() {
+            return Err(s3_error!(PreconditionFailed, "at least one of the preconditions did not hold"));
+        }
+        if let Some(expected) = expect.1.as_ref() {
+            let Some(held) = held else { return Err(s3_error!(NoSuchKey, "the key does not exist")) };
+            if expected.as_etag().is_some_and(|expected| *expected != held) {
                 return Err(s3_error!(PreconditionFailed, "at least one of the preconditions did not hold"));
-            }
-            if let Some(expected) = input.if_match.as_ref() {
-                let Some(held) = held else { return Err(s3_error!(NoSuchKey, "the key does not exist")) };
-                if expected.as_etag().is_some_and(|expected| *expected != held) {
-                    return Err(s3_error!(PreconditionFailed, "at least one of the preconditions did not hold"));
-                }
             }
         }
         let path = self.path(key);
@@ -98,6 +114,33 @@ impl Shelf {
         fs::create_dir_all(parent).and_then(|()| fs::rename(from, &path)).map_err(S3Error::internal_error)?;
         objects.insert(key.to_owned(), stored);
         Ok(())
+    }
+
+    /// The bytes of a request, whole and as they were sent, in a file that goes when its path is dropped.
+    pub async fn receive(
+        &self,
+        body: Option<StreamingBlob>,
+        length: Option<i64>,
+        md5: Option<&String>,
+    ) -> S3Result<(TempPath, u64, [u8; 16])> {
+        let mut body = body.ok_or_else(|| s3_error!(IncompleteBody))?;
+        let spare = TempPath::try_from_path(self.spare()).map_err(S3Error::internal_error)?;
+        let mut file = File::create(&spare).map_err(S3Error::internal_error)?;
+        let (mut taken, mut digest) = (0, Md5::new());
+        while let Some(chunk) = poll_fn(|context| Pin::new(&mut body).poll_next(context)).await {
+            let chunk = chunk.map_err(|_| s3_error!(IncompleteBody))?;
+            file.write_all(&chunk).map_err(S3Error::internal_error)?;
+            digest.update(&chunk);
+            taken += chunk.len() as u64;
+        }
+        let digest: [u8; 16] = digest.finalize().into();
+        if length.is_some_and(|told| told as u64 != taken) {
+            return Err(s3_error!(IncompleteBody, "fewer bytes than Content-Length"));
+        }
+        if md5.is_some_and(|told| *told != STANDARD.encode(digest)) {
+            return Err(s3_error!(BadDigest, "the bytes do not match Content-MD5"));
+        }
+        Ok((spare, taken, digest))
     }
 
     pub fn spare(&self) -> PathBuf {
@@ -110,33 +153,49 @@ impl S3 for Shelf {
     async fn put_object(&self, request: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
         let mut input = request.input;
         self.known(&input.bucket)?;
-        let mut body = input.body.take().ok_or_else(|| s3_error!(IncompleteBody))?;
-        let spare = tempfile::TempPath::try_from_path(self.spare()).map_err(S3Error::internal_error)?;
-        let mut file = File::create(&spare).map_err(S3Error::internal_error)?;
-        let (mut length, mut digest) = (0, Md5::new());
-        while let Some(chunk) = poll_fn(|context| Pin::new(&mut body).poll_next(context)).await {
-            let chunk = chunk.map_err(|_| s3_error!(IncompleteBody))?;
-            file.write_all(&chunk).map_err(S3Error::internal_error)?;
-            digest.update(&chunk);
-            length += chunk.len() as u64;
-        }
-        let md5 = digest.finalize();
-        if input.content_length.is_some_and(|told| told as u64 != length) {
-            return Err(s3_error!(IncompleteBody, "fewer bytes than Content-Length"));
-        }
-        if input.content_md5.as_ref().is_some_and(|told| *told != STANDARD.encode(md5)) {
-            return Err(s3_error!(BadDigest, "the bytes do not match Content-MD5"));
-        }
-        let md5: String = md5.iter().map(|byte| format!("{byte:02x}")).collect();
+        let body = input.body.take();
+        let (spare, length, md5) = self.receive(body, input.content_length, input.content_md5.as_ref()).await?;
+        let md5 = hex(&md5);
         let stored = Stored {
             length,
             md5: md5.clone(),
-            metadata: input.metadata.clone().unwrap_or_default(),
-            content_type: input.content_type.clone(),
-            content_encoding: input.content_encoding.clone(),
+            metadata: input.metadata.unwrap_or_default(),
+            content_type: input.content_type,
+            content_encoding: input.content_encoding,
+            storage_class: input.storage_class.map(|it| it.as_str().to_owned()),
+            sse: input.server_side_encryption.map(|it| it.as_str().to_owned()),
         };
-        self.keep(&input.key, stored, &spare, Some(&input))?;
+        self.keep(&input.key, stored, &spare, &(input.if_none_match, input.if_match))?;
         Ok(S3Response::new(PutObjectOutput { e_tag: Some(ETag::Strong(md5)), ..Default::default() }))
+    }
+
+    async fn create_multipart_upload(
+        &self,
+        request: S3Request<CreateMultipartUploadInput>,
+    ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
+        self.known(&request.input.bucket)?;
+        self.0.uploads.create(request.input).map(S3Response::new)
+    }
+
+    async fn upload_part(&self, request: S3Request<UploadPartInput>) -> S3Result<S3Response<UploadPartOutput>> {
+        self.known(&request.input.bucket)?;
+        self.0.uploads.part(self, request.input).await.map(S3Response::new)
+    }
+
+    async fn complete_multipart_upload(
+        &self,
+        request: S3Request<CompleteMultipartUploadInput>,
+    ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
+        self.known(&request.input.bucket)?;
+        self.0.uploads.complete(self, request.input).map(S3Response::new)
+    }
+
+    async fn abort_multipart_upload(
+        &self,
+        request: S3Request<AbortMultipartUploadInput>,
+    ) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
+        self.known(&request.input.bucket)?;
+        self.0.uploads.abort(&request.input).map(S3Response::new)
     }
 
     async fn get_object(&self, request: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {

@@ -24,6 +24,7 @@ mod records;
 mod replay;
 mod second;
 mod start;
+mod stores;
 mod table;
 mod tls;
 mod topics;

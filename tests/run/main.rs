@@ -15,6 +15,7 @@ mod histories;
 mod interruptions;
 mod missing;
 mod partitions;
+mod parts;
 mod promises;
 mod recovery;
 mod schemas;

@@ -1,7 +1,10 @@
 //! The store: what is confirmed, what is refused, and what silence means.
 
+mod again;
 mod objects;
+mod parts;
 mod refused;
+mod secrets;
 mod silence;
 
 use std::time::Duration;
@@ -20,8 +23,15 @@ const KEYS: [&str; 4] = [
 ];
 const STYLES: [Addressing; 2] = [Addressing::Virtual, Addressing::Path];
 
+/// Nothing is tried again: what one request means.
 fn store(settings: Settings) -> S3 {
-    S3::new(settings, Clock::system()).unwrap()
+    S3::new(Settings { limits: Limits { tries: 1, ..settings.limits }, ..settings }, Clock::system()).unwrap()
+}
+
+/// As in a run, but for the waits.
+fn patient(settings: Settings) -> S3 {
+    let limits = Limits { tries: 4, pause: Duration::from_millis(2), ..settings.limits };
+    S3::new(Settings { limits, ..settings }, Clock::system()).unwrap()
 }
 
 async fn bucket() -> (Bucket, S3) {
@@ -33,7 +43,12 @@ async fn bucket() -> (Bucket, S3) {
 /// A store on a scripted server, with limits that a test can wait for.
 async fn scripted(scripts: Vec<Vec<Step>>) -> (Http, S3) {
     let http = Http::start(scripts).await.unwrap();
-    let settings = Settings {
+    let store = store(at(&http));
+    (http, store)
+}
+
+fn at(http: &Http) -> Settings {
+    Settings {
         endpoint: format!("http://{}", http.address()),
         region: "ap-guangzhou".to_owned(),
         bucket: "orders".to_owned(),
@@ -41,9 +56,8 @@ async fn scripted(scripts: Vec<Vec<Step>>) -> (Http, S3) {
         keys: Keys::new("marker-id", "marker-secret", Some("marker-token".to_owned())),
         storage_class: None,
         sse: None,
-        limits: Limits { connect: Duration::from_secs(2), progress: Duration::from_millis(400) },
-    };
-    (http, store(settings))
+        limits: Limits { connect: Duration::from_secs(2), progress: Duration::from_millis(400), ..Limits::default() },
+    }
 }
 
 fn upload<'a>(key: &'a str, body: &'a Body, metadata: &'a [(String, String)]) -> Upload<'a> {
@@ -52,7 +66,7 @@ fn upload<'a>(key: &'a str, body: &'a Body, metadata: &'a [(String, String)]) ->
 
 async fn put(store: &S3, key: &str, bytes: &[u8]) -> Result<(), Error> {
     let body = Body::from(bytes.to_vec());
-    store.put(&upload(key, &body, &[])).await
+    store.put(&upload(key, &body, &[]), None).await
 }
 
 async fn bytes(store: &S3, key: &str) -> Option<Vec<u8>> {

@@ -53,7 +53,7 @@ async fn metadata_comes_back_with_the_digest_of_the_bytes() {
     let (bucket, store) = bucket().await;
     let body = Body::from(b"content".to_vec());
     let metadata = [("first-id".to_owned(), "12:0".to_owned()), ("tool".to_owned(), "tdmq-backup 0.1.0".to_owned())];
-    store.put(&upload("key", &body, &metadata)).await.unwrap();
+    store.put(&upload("key", &body, &metadata), None).await.unwrap();
     let held = store.look("key").await.unwrap().unwrap();
     assert_eq!(held.metadata["first-id"], "12:0");
     assert_eq!(held.metadata["tool"], "tdmq-backup 0.1.0");

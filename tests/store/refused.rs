@@ -137,7 +137,7 @@ async fn metadata_that_no_header_can_carry_is_refused_before_anything_is_sent() 
         [("a_b", "1"), ("", "1"), ("A", "1"), ("a", "caf\u{e9}"), ("a", "1\r\nx: y"), ("a", " 1"), ("a", "1  2")]
     {
         let metadata = [(name.to_owned(), value.to_owned())];
-        let error = store.put(&upload("key", &body, &metadata)).await.unwrap_err();
+        let error = store.put(&upload("key", &body, &metadata), None).await.unwrap_err();
         assert_eq!(error.kind(), Kind::Internal, "{name} {value}");
     }
     assert!(bucket.requests().is_empty());

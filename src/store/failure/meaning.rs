@@ -15,6 +15,8 @@ pub(in crate::store) enum Meaning {
     Precondition,
     /// Another write of the same key was under way.
     Contended,
+    /// The multipart upload is finished, or was ended.
+    NoSuchUpload,
     /// The store does not know what was asked for, such as a condition.
     Unsupported,
     Forbidden,
@@ -35,6 +37,8 @@ pub(in crate::store) enum Meaning {
     Damaged,
     /// Any other refusal: asking again would be refused again.
     Rejected,
+    /// Our own bytes could not be read to their end, so no store can have all of them.
+    Unread,
     /// No byte of it left this program.
     NotSent,
     /// Sent, at least partly, and not answered to the end.
@@ -45,6 +49,19 @@ pub(in crate::store) enum Meaning {
     Garbled,
 }
 
+/// What sending the same request again would meet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::store) enum Again {
+    /// The same answer.
+    Pointless,
+    /// The store did nothing, and may do it now.
+    Undone,
+    /// The same, and a multipart upload has to begin anew for it.
+    Anew,
+    /// The first may have been carried out.
+    Unsure,
+}
+
 impl Meaning {
     /// By the code where there is one; by the status where there is none or it is new. A status of 404 alone is
     /// no proof that a key is missing: stores answer it for an unknown access key, proxies for their own reasons.
@@ -52,11 +69,13 @@ impl Meaning {
         match code {
             "NoSuchBucket" => Meaning::NoSuchBucket,
             "NoSuchKey" => Meaning::NoSuchKey,
+            "NoSuchUpload" => Meaning::NoSuchUpload,
             "PreconditionFailed" | "FileAlreadyExists" => Meaning::Precondition,
             "ConditionalRequestConflict" | "OperationAborted" => Meaning::Contended,
             "NotImplemented" => Meaning::Unsupported,
             // The third is s3s's, the fourth versitygw's.
             "InvalidAccessKeyId" | "InvalidToken" | "NotSignedUp" | "XAdminUserNotFound" => Meaning::BadKeys,
+            "AccessDenied" => Meaning::Forbidden,
             "SignatureDoesNotMatch" => Meaning::BadSignature,
             "ExpiredToken" | "TokenRefreshRequired" | "RequestExpired" => Meaning::ExpiredToken,
             "PathStyleDomainForbidden" => Meaning::PathStyle,
@@ -69,7 +88,7 @@ impl Meaning {
             | "IllegalLocationConstraintException" => Meaning::Elsewhere,
             "SlowDown" | "ServiceUnavailable" | "TooManyRequests" | "RequestLimitExceeded" => Meaning::Slow,
             "InternalError" => Meaning::Broken,
-            "BadDigest" | "IncompleteBody" | "RequestTimeout" => Meaning::Damaged,
+            "BadDigest" | "IncompleteBody" | "InvalidPart" | "RequestTimeout" => Meaning::Damaged,
             _ => match status {
                 300..=399 => Meaning::Elsewhere,
                 401 | 403 => Meaning::Forbidden,
@@ -92,15 +111,19 @@ impl Meaning {
         match self {
             Meaning::NoSuchKey | Meaning::NoSuchBucket | Meaning::Missing => Kind::NotFound,
             Meaning::Precondition | Meaning::Contended => Kind::Conflict,
+            Meaning::NoSuchUpload => Kind::Busy,
             Meaning::Forbidden
             | Meaning::BadKeys
             | Meaning::BadSignature
             | Meaning::ExpiredToken
             | Meaning::PathStyle => Kind::Denied,
             Meaning::Unsupported | Meaning::Elsewhere | Meaning::Rejected => Kind::Invalid,
-            Meaning::Skewed | Meaning::Slow | Meaning::Broken | Meaning::Damaged | Meaning::NotSent => {
-                Kind::Unavailable
-            }
+            Meaning::Skewed
+            | Meaning::Slow
+            | Meaning::Broken
+            | Meaning::Damaged
+            | Meaning::Unread
+            | Meaning::NotSent => Kind::Unavailable,
             Meaning::Gateway | Meaning::Unanswered | Meaning::Garbled if write => Kind::Unknown,
             Meaning::Gateway | Meaning::Unanswered | Meaning::Garbled => Kind::Unavailable,
             Meaning::Oversized => Kind::Corrupt,
@@ -112,6 +135,7 @@ impl Meaning {
         match self {
             Meaning::Precondition
             | Meaning::Contended
+            | Meaning::NoSuchUpload
             | Meaning::Broken
             | Meaning::Gateway
             | Meaning::Unanswered
@@ -131,27 +155,57 @@ impl Meaning {
             | Meaning::Slow
             | Meaning::Damaged
             | Meaning::Rejected
+            | Meaning::Unread
             | Meaning::NotSent => false,
         }
     }
+
+    /// Every meaning stands here by its name: what is tried again is a list, not a rest.
+    pub fn again(self) -> Again {
+        match self {
+            // A frozen function wakes with a request that it signed long ago: the next one has the present time.
+            Meaning::Skewed | Meaning::Slow | Meaning::Damaged | Meaning::NotSent => Again::Undone,
+            Meaning::Contended => Again::Anew,
+            Meaning::Broken | Meaning::Gateway | Meaning::Unanswered => Again::Unsure,
+            Meaning::NoSuchKey
+            | Meaning::NoSuchBucket
+            | Meaning::Missing
+            | Meaning::Precondition
+            | Meaning::NoSuchUpload
+            | Meaning::Unsupported
+            | Meaning::Forbidden
+            | Meaning::BadKeys
+            | Meaning::BadSignature
+            | Meaning::ExpiredToken
+            | Meaning::PathStyle
+            | Meaning::Elsewhere
+            | Meaning::Rejected
+            | Meaning::Unread
+            | Meaning::Oversized
+            | Meaning::Garbled => Again::Pointless,
+        }
+    }
+
     /// What the reader can do, beyond what the kind says.
     pub fn advice(self) -> Option<&'static str> {
         Some(match self {
             Meaning::NoSuchBucket => "create the bucket or mend `bucket` and `region`",
             Meaning::Missing => "see that `endpoint`, `addressing` and `bucket` belong together",
             Meaning::Forbidden => {
-                "grant the role or the key GetObject, PutObject and ListBucket on this bucket and prefix (without \
-                 ListBucket a missing key is answered the same way)"
+                "grant the role or the key GetObject, PutObject and ListBucket on this bucket and prefix, and what the \
+                 README names for uploads in parts (without ListBucket a missing key is answered the same way)"
             }
             Meaning::BadKeys => "the store does not know this key or token: set the keys of this store's own cloud",
             Meaning::BadSignature => {
                 "the secret key does not belong to the key id, or something changed the request on its way"
             }
             Meaning::ExpiredToken => {
-                "the temporary credentials have ended: the platform gives new ones, by hand set new ones"
+                "the temporary credentials have ended: this instance must end, a new one gets new ones; by hand set \
+                 new ones"
             }
             Meaning::PathStyle => "set addressing = \"virtual\"",
             Meaning::Skewed => "this machine's clock and the store's are too far apart: set the clock",
+            Meaning::NoSuchUpload => "another run ended this upload, or finished it: the next run finds out",
             Meaning::Elsewhere => "set `region` and `endpoint` to where the bucket is",
             Meaning::Unsupported => "this store does not offer what was asked for",
             Meaning::Rejected => "mend the rule, the store would refuse it again",
@@ -162,6 +216,7 @@ impl Meaning {
             | Meaning::Broken
             | Meaning::Gateway
             | Meaning::Damaged
+            | Meaning::Unread
             | Meaning::NotSent
             | Meaning::Unanswered
             | Meaning::Oversized
