@@ -36,6 +36,8 @@ pub(crate) const ANSWER_LIMIT: Duration = Duration::from_secs(15);
 /// long again. It asks us as often.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 const READ_CHUNK: usize = 128 << 10;
+/// Reading less at a time costs more than it keeps.
+const LEAST_READ: usize = 16 << 10;
 const DEFAULT_MAX_MESSAGE_SIZE: usize = 5 << 20;
 
 /// Who connects, whom he trusts, and until when he can wait.
@@ -182,7 +184,7 @@ impl Connection {
                 },
                 Err(wanted) => wanted,
             };
-            self.inbox.reserve((wanted - self.inbox.len()).max(READ_CHUNK));
+            self.make_room(wanted - self.inbox.len());
             let read = tokio::select! {
                 biased;
                 read = self.stream.read_buf(&mut self.inbox) => read,
@@ -202,6 +204,15 @@ impl Connection {
                 Ok(_) => {}
                 Err(e) => return Err(self.lost().because(e)),
             }
+        }
+    }
+
+    /// Room for so many bytes more. At the end of a large frame there is little left, and that is enough: a buffer
+    /// that grows then is copied, and as large again.
+    fn make_room(&mut self, more: usize) {
+        let free = self.inbox.capacity() - self.inbox.len();
+        if free < more || (free < LEAST_READ && self.inbox.len() < READ_CHUNK) {
+            self.inbox.reserve(more.max(READ_CHUNK));
         }
     }
 

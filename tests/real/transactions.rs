@@ -24,7 +24,6 @@ fn of_transactions_what_is_committed_is_stored_once_in_the_order_of_the_log() {
 }
 
 #[test]
-#[ignore = "complete_through is said, and backlog_entries is 0, while messages that the broker has accepted wait behind an open transaction"]
 fn no_instant_is_claimed_to_be_complete_while_a_transaction_is_open() {
     let broker = Second::start("open-transaction-broker", &[("REAL_BROKER_SETTINGS", SETTINGS)]);
     let stage = broker.stage("transactions-claim");

@@ -136,7 +136,7 @@ async fn a_partition_that_fails_stops_no_other_and_the_outcome_says_so() {
 #[tokio::test]
 async fn an_object_that_is_refused_or_not_answered_is_its_own_partitions_affair() {
     for (fault, outcome) in
-        [(Fault::Refuse(403, "AccessDenied"), Outcome::Failed), (Fault::StoreThenDrop, Outcome::Unknown)]
+        [(Fault::Refuse(403, "AccessDenied"), Outcome::Failed), (Fault::StoreThenDrop, Outcome::Stored)]
     {
         let mut many = Many::new(4).await;
         many.world.run().await;
