@@ -131,7 +131,7 @@ struct Cell {
 fn cells(broker: &Broker, count: usize) -> Vec<Cell> {
     let mut stages: Vec<Stage> = (0..count).map(|_| Stage::new("interrupted")).collect();
     for stage in &mut stages {
-        stage.at_broker(&broker.url, &broker.token);
+        stage.at_broker(&broker.url, &broker.http, &broker.token);
         stage.number("max_messages", (ENTRIES * MESSAGES_PER_ENTRY / 3) as u64).number("max_objects", 4);
     }
     let mut python = Command::new(PathBuf::from(component("REAL_DIR")).join("venv/bin/python"));

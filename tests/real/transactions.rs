@@ -6,7 +6,8 @@
 
 use serde_json::Value;
 
-use crate::harness::{Stage, entry_of};
+use crate::broker::{administer, path_of};
+use crate::harness::{SUBSCRIPTION, Stage, entry_of};
 use crate::messages::is_stored;
 use crate::records::{are_those, has_known_members};
 use crate::second::Second;
@@ -17,16 +18,16 @@ const SETTINGS: &str = "transactionCoordinatorEnabled=true systemTopicEnabled=tr
 #[test]
 fn of_transactions_what_is_committed_is_stored_once_in_the_order_of_the_log() {
     let broker = Second::start("transactions-broker", &[("REAL_BROKER_SETTINGS", SETTINGS)]);
-    ended_ones(&broker.stage("transactions-ended"));
+    ended_ones(&subscribed(&broker, "transactions-ended"));
     noted("transactions: committed and aborted");
-    an_open_one(&broker.stage("transactions-open"));
+    an_open_one(&subscribed(&broker, "transactions-open"));
     noted("transactions: open, then committed");
 }
 
 #[test]
 fn no_instant_is_claimed_to_be_complete_while_a_transaction_is_open() {
     let broker = Second::start("open-transaction-broker", &[("REAL_BROKER_SETTINGS", SETTINGS)]);
-    let stage = broker.stage("transactions-claim");
+    let stage = subscribed(&broker, "transactions-claim");
     send(&stage, "- a - -");
     for outcome in ["stored", "nothing_to_do"] {
         let run = stage.invoke();
@@ -35,6 +36,20 @@ fn no_instant_is_claimed_to_be_complete_while_a_transaction_is_open() {
         assert_eq!(run.report["backlog_entries"], 3, "{run:?}");
         assert_eq!(run.report["complete_through"], Value::Null, "{run:?}");
     }
+    send(&stage, "!a");
+    let run = stage.invoke();
+    assert_eq!((run.outcome(), &run.report["messages"]), ("stored", &2.into()), "{run:?}");
+    assert!(run.report["complete_through"].is_u64(), "{run:?}");
+}
+
+/// A stage whose subscription is there before the first message: what nobody has subscribed to may go with its ledger.
+fn subscribed(broker: &Second, name: &str) -> Stage {
+    let stage = broker.stage(name);
+    let (at, topic) = (stage.broker(), format!("/admin/v2/{}", path_of(&stage.topic)));
+    assert_eq!(administer(&at.http, &at.token, "PUT", &topic, ""), 204);
+    let subscription = format!("{topic}/subscription/{SUBSCRIPTION}");
+    assert_eq!(administer(&at.http, &at.token, "PUT", &subscription, "\"earliest\""), 204);
+    stage
 }
 
 /// See `java/Transactions.java` for the words.

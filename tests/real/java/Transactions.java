@@ -12,25 +12,28 @@ import org.apache.pulsar.client.api.transaction.Transaction;
  * stays open until it times out. Each line says which one it was.
  */
 final class Transactions {
-    /** By topic and name. */
+    /** By broker, topic and name. */
     private static final Map<String, Transaction> OPEN = new HashMap<>();
-    private static PulsarClient client;
+    /** By broker. */
+    private static final Map<String, PulsarClient> CLIENTS = new HashMap<>();
 
     private Transactions() {}
 
     static void send(Produce produce) throws Exception {
+        String broker = produce.options().get("url") + " ";
+        PulsarClient client = CLIENTS.get(broker);
         if (client == null) {
             client = produce.options().transactional();
+            CLIENTS.put(broker, client);
         }
-        send(produce, produce.options().get("topic") + " ");
-        if (OPEN.isEmpty()) {
+        send(produce, client, broker + produce.options().get("topic") + " ");
+        if (OPEN.keySet().stream().noneMatch(it -> it.startsWith(broker))) {
             // It would go on looking for its coordinator when the broker is gone.
-            client.shutdown();
-            client = null;
+            CLIENTS.remove(broker).shutdown();
         }
     }
 
-    private static void send(Produce produce, String prefix) throws Exception {
+    private static void send(Produce produce, PulsarClient client, String prefix) throws Exception {
         int next = 0;
         try (Producer<byte[]> producer = client.newProducer()
                 .topic(produce.options().get("topic")).enableBatching(false).sendTimeout(0, TimeUnit.SECONDS).create()) {
