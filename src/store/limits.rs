@@ -23,7 +23,7 @@ pub struct Limits {
     /// How often one request is sent at most, the first time included. Default 7: at the default pause some six
     /// seconds of a store that refuses.
     pub tries: u32,
-    /// The longest wait before the second try; it doubles with each further one, up to [`LONGEST`].
+    /// The longest wait before the second try; it doubles with each further one, up to five seconds.
     /// Default 200 ms.
     pub pause: Duration,
 }
