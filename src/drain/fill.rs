@@ -159,10 +159,10 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
             return self.replan(why).await;
         }
         // What fills a hole between objects gets an object of its own: spans of ours overlap only where
-        // they must.
+        // they must. A pinned one ends where it was announced to, however far its run could see.
         let horizon = self.horizon();
         let in_hole = batch.as_ref().and_then(Batch::span).is_some_and(|span| Some(span.first.position) <= horizon);
-        if in_hole && !self.is_doubtful(at) {
+        if in_hole && !self.is_doubtful(at) && self.pinned().is_none() {
             return Ok(Placed::Refused(Stop::StoredBefore));
         }
         self.acknowledge_skipped().await?;

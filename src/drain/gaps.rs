@@ -39,20 +39,28 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
             // It was read before the subscription was ours.
             self.reread_head().await?;
         }
+        self.fold_announced(at).await?;
+        self.note_passed(at, Because::CursorMoved);
+        Ok(())
+    }
+
+    /// What was announced and begins at or before `at` is the newest that is done, if it is stored.
+    async fn fold_announced(&mut self, at: Position) -> Result<()> {
         if let Some(next) = self.head().next.clone().filter(|next| next.span.first.position <= at)
             && self.source.attend(is_stored(self.store, &next.key, &next.digest)).await?
         {
             self.head.fold(Some(next.link(self.head().done.as_ref())), None);
         }
-        self.note_passed(at, Because::CursorMoved);
         Ok(())
     }
 
     /// At the end: names what the cursor stands behind although it was neither delivered nor named before,
     /// and makes the next run know what was named. Without an answer the next run names it.
     pub(super) async fn note_filtered_end(&mut self) {
-        if let Ok(Bounds { mark_delete: Some(at), .. }) = self.source.bounds().await
+        // Where somebody else ran meanwhile, it is what he stored.
+        if let Ok(Bounds { mark_delete: Some(at), .. }) = self.attach_to_it().await
             && at.entry >= 0
+            && self.fold_announced(at).await.is_ok()
         {
             self.note_passed(at, Because::NotDelivered);
         }

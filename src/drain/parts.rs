@@ -55,10 +55,11 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         Ok(self.follow(placed, last))
     }
 
-    /// Whether an object holds a part of the message by itself: it was given up before.
+    /// Whether an object holds a part of the message by itself, its last one too: it was given up before.
     async fn a_part_is_stored(&mut self, last: &Entry) -> Result<bool> {
-        for part in self.chunks.parts_before(last) {
-            if matches!(self.look_up(&part).await?, Held::Whole(_)) {
+        let before = self.chunks.parts_before(last);
+        for part in before.iter().chain([last]) {
+            if matches!(self.look_up(part).await?, Held::Whole(_)) {
                 return Ok(true);
             }
         }

@@ -18,6 +18,7 @@ mod partitions;
 mod parts;
 mod promises;
 mod recovery;
+mod review;
 mod schemas;
 mod seek_event;
 mod spread;

@@ -1,0 +1,140 @@
+//! What a reviewer found where branches meet.
+
+use tdmq_backup::report::{Outcome, Stop};
+use tdmq_backup::testing::broker::Config;
+use tdmq_backup::testing::compose::{Composer, Draft};
+use tdmq_backup::Position;
+
+use crate::world::{NOW, SUBSCRIPTION, World};
+
+/// The last part of a spread entry shares its object with the entry behind it; the run that announced that died.
+#[tokio::test]
+async fn an_announced_object_that_begins_inside_a_spread_entry_is_written_as_announced() {
+    for k in 1..60 {
+        let mut world = World::begun().await;
+        world.set("max_messages", 3);
+        world.send(&[7, 1, 1]);
+        if world.run_dying_at(k).await.is_some() {
+            assert!(k > 15);
+            return;
+        }
+        for _ in 0..6 {
+            let report = world.run().await;
+            assert!(
+                matches!(report.outcome, Outcome::Stored | Outcome::NothingToDo) && report.warnings.is_empty(),
+                "died at {k}: {report:?}"
+            );
+        }
+        world.assert_exactly_once();
+    }
+}
+
+/// The last chunk alone was stored, raw: what came before it was passed over by the start.
+#[tokio::test]
+async fn a_message_whose_last_chunk_alone_is_stored_is_not_stored_again_with_it() {
+    for of in [2, 3] {
+        let mut world = World::new().await;
+        world.set("max_objects", 10);
+        world.set("start", "\"latest\"");
+        let chunks = world.chunks("big", of);
+        world.topic.append_all(chunks[..of - 1].to_vec());
+        world.run().await;
+        world.topic.append_all(chunks[of - 1..].to_vec());
+        world.run().await;
+        world.topic.set_mark_delete(SUBSCRIPTION, Position::new(Config::default().first_ledger, -1));
+        world.drain(3).await;
+        world.assert_every_entry_is_stored_once();
+    }
+}
+
+/// The same, where that last chunk does not begin its object.
+#[tokio::test]
+async fn a_message_whose_last_chunk_alone_is_stored_among_others_is_not_stored_again_with_it() {
+    let mut world = World::new().await;
+    world.set("max_objects", 10);
+    world.set("start", "\"latest\"");
+    let chunks = world.chunks("big", 2);
+    world.topic.append(chunks[0].clone());
+    world.run().await;
+    world.send(&[1]);
+    world.topic.append(chunks[1].clone());
+    world.run().await;
+    world.topic.set_mark_delete(SUBSCRIPTION, Position::new(Config::default().first_ledger, -1));
+    world.drain(3).await;
+    world.assert_every_entry_is_stored_once();
+}
+
+/// It lay behind what was stored, and expired before its message became whole.
+#[tokio::test]
+async fn a_waiting_chunk_that_expires_is_named_as_missing() {
+    let mut world = World::begun().await;
+    let chunk = world.chunks("big", 2).remove(0);
+    let lost = world.topic.append(chunk);
+    let last = world.send(&[1, 1])[1];
+    world.run().await;
+    world.topic.set_mark_delete(SUBSCRIPTION, last);
+    world.send(&[1]);
+    let report = world.run().await;
+    assert!(report.missing.iter().any(|gap| gap.first <= lost && lost <= gap.last), "{report:?}");
+}
+
+/// Its first part was stored; the rest of it expired.
+#[tokio::test]
+async fn the_rest_of_a_spread_entry_that_expires_is_named_as_missing() {
+    let mut tried = 0;
+    for k in 1.. {
+        let mut world = World::begun().await;
+        world.set("max_messages", 3);
+        let lost = world.send(&[7])[0];
+        if world.run_dying_at(k).await.is_some() {
+            break;
+        }
+        if world.objects().len() != 2 {
+            continue;
+        }
+        tried += 1;
+        world.topic.set_mark_delete(SUBSCRIPTION, lost);
+        world.send(&[1]);
+        let report = world.run().await;
+        assert!(report.missing.iter().any(|gap| gap.first <= lost && lost <= gap.last), "{report:?}");
+    }
+    assert!(tried > 0);
+}
+
+/// A run that had stored all loses its connection at the end; another one stores more meanwhile.
+#[tokio::test]
+async fn what_another_run_stored_is_not_named_as_missing() {
+    for k in 1..60 {
+        let mut world = World::begun().await;
+        world.send(&[1, 1]);
+        let more: Vec<_> = (0..2).map(|n| Composer::new("other").at(NOW).single(Draft::new(format!("{{\"n\":{}}}", 90 + n)))).collect();
+        let other = async || {
+            world.broker.drop_connections();
+            world.topic.append_all(more.clone());
+            world.run().await;
+        };
+        let Some(report) = world.run_interrupted_at(k, other).await else {
+            assert!(k > 15);
+            return;
+        };
+        assert!(report.missing.is_empty(), "{k}: {report:?}");
+    }
+}
+
+/// Each part of a message that was given up has an object of its own; the topic must not wait a run for each.
+#[tokio::test]
+async fn a_message_that_is_given_up_does_not_cost_a_run_for_each_of_its_chunks() {
+    let mut world = World::begun().await;
+    let chunks = world.chunks("big", 12);
+    for chunk in chunks.into_iter().take(11) {
+        world.topic.append(chunk);
+        world.send(&[1]);
+    }
+    world.topic.append(Composer::new("late").at(NOW + 30 * 60_000).single(Draft::new("{\"n\":99}")));
+    let mut runs = 0;
+    while world.run().await.stop != Some(Stop::Drained) {
+        runs += 1;
+    }
+    world.assert_every_entry_is_stored_once();
+    assert!(runs <= 3, "{runs} runs");
+}
