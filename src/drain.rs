@@ -252,8 +252,9 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         let mut left = self.job.max_objects;
         loop {
             let stop = Box::pin(self.object()).await?;
-            if stop == Stop::Spread {
-                // However many objects it takes: a part of an entry cannot be acknowledged.
+            if stop == Stop::Spread || (stop == Stop::StoredBefore && self.chunks.has_given_up()) {
+                // However many objects it takes: a part of an entry cannot be acknowledged, and of parts of a
+                // message that was given up nearly each has its own.
                 continue;
             }
             left = left.saturating_sub(1);

@@ -21,7 +21,8 @@ impl Dice {
     }
 }
 
-/// Random histories: deaths, frozen and woken runs, crashes, rewinds, changed rules.
+/// Random histories: deaths, frozen and woken runs, crashes, rewinds, changed rules; every second one with entries larger
+/// than the caps, with what happens inside a run, and with events that move the cursor back.
 async fn history(seed: u64) {
     let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
     for _ in 0..5 {
@@ -29,12 +30,16 @@ async fn history(seed: u64) {
     }
     // Half of the brokers allow only small entries: then many are on their way from the first one on.
     let most = if dice.roll(2) == 0 { 100_000 } else { Config::default().max_message_size };
-    let mut world = World::with(Config { max_message_size: most, ..Config::default() }).await;
+    let mut config = Config { max_message_size: most, ..Config::default() };
+    if std::env::var_os("OLD").is_some() {
+        config = Config { receipts: false, mark_delete_position: false, protocol_version: 15, ..config };
+    }
+    let mut world = World::with(config).await;
     world.set("max_messages", 4);
     let ledger = Config::default().first_ledger;
     let mut log: Vec<String> = Vec::new();
     let mut entries = 0;
-    let latest = dice.roll(3) == 0;
+    let latest = dice.roll(3) == 0 && std::env::var_os("OLD").is_none();
     if latest {
         // What a start at latest passes over is a hole at first.
         log.push("start latest".into());
@@ -43,14 +48,19 @@ async fn history(seed: u64) {
         entries = 9;
         world.run().await;
     }
+    let wild = seed % 2 == 0;
     type Run = std::pin::Pin<Box<dyn Future<Output = tdmq_backup::report::Report>>>;
     let mut frozen: Vec<Run> = Vec::new();
     let mut open: Vec<VecDeque<Composed>> = Vec::new();
     for _ in 0..14 {
-        let act = dice.roll(10);
+        let act = dice.roll(if wild { 14 } else { 10 });
         match act {
             0 | 1 => {
-                let sizes: Vec<usize> = (0..1 + dice.roll(40)).map(|_| 1 + dice.roll(3) as usize).collect();
+                let mut sizes: Vec<usize> = (0..1 + dice.roll(40)).map(|_| 1 + dice.roll(3) as usize).collect();
+                if wild {
+                    // Some are larger than the caps: they are spread.
+                    sizes.iter_mut().filter(|_| dice.roll(6) == 0).for_each(|size| *size += 8);
+                }
                 log.push(format!("send {sizes:?}"));
                 entries += sizes.len();
                 world.send(&sizes);
@@ -116,6 +126,40 @@ async fn history(seed: u64) {
                     log.push(format!("rewind to {to}"));
                     world.topic.set_mark_delete(SUBSCRIPTION, to);
                 }
+            }
+            10 | 11 => {
+                let k = 1 + dice.roll(60) as usize;
+                let to = Position::new(ledger, dice.roll(entries as u64 + 1) as i64 - 1);
+                let kind = dice.roll(4);
+                log.push(format!("at {k} happens {kind} ({to})"));
+                let happens = async || match kind {
+                    0 => world.broker.drop_connections(),
+                    1 => world.topic.unload(),
+                    2 => world.broker.crash_rewinding(2),
+                    _ if world.topic.subscription(SUBSCRIPTION).is_some() && to < world.mark_delete() => {
+                        world.topic.set_mark_delete(SUBSCRIPTION, to);
+                    }
+                    _ => {
+                        world.broker.drop_connections();
+                        let report = world.run().await;
+                        assert!(report.missing.is_empty() || latest, "seed {seed} {report:?}");
+                    }
+                };
+                let report = world.run_interrupted_at(k, happens).await;
+                log.push(format!(
+                    "  {:?}",
+                    report.map(|it| (it.outcome, it.stop, it.missing.len(), it.error.map(|e| e.message)))
+                ));
+            }
+            12 | 13 if entries > 0 && world.topic.subscription(SUBSCRIPTION).is_some() => {
+                // An event that moves the cursor back, delivered to a run that may die.
+                let entry = dice.roll(world.mark_delete().entry.max(0) as u64 + 1);
+                let to = if dice.roll(2) == 0 { "earliest".to_owned() } else { format!("{ledger}:{entry}") };
+                let (k, dies) = (1 + dice.roll(60) as usize, dice.roll(2) == 0);
+                let event = serde_json::json!({ "seek": to, "confirm": SUBSCRIPTION });
+                log.push(format!("event {to} dies {dies} at {k}"));
+                let report = world.event_dying_at(&event, if dies { k } else { 100_000 }).await;
+                log.push(format!("  {:?}", report.map(|it| (it.outcome, it.stop, it.error.map(|e| e.message)))));
             }
             8 => {
                 log.push("half an hour passes".into());
