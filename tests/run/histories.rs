@@ -48,7 +48,7 @@ async fn history(seed: u64) {
         entries = 9;
         world.run().await;
     }
-    let wild = seed % 2 == 0;
+    let wild = seed.is_multiple_of(2);
     type Run = std::pin::Pin<Box<dyn Future<Output = tdmq_backup::report::Report>>>;
     let mut frozen: Vec<Run> = Vec::new();
     let mut open: Vec<VecDeque<Composed>> = Vec::new();
