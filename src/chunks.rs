@@ -15,7 +15,8 @@
 //!
 //! A message is given up only by what the log shows, never by a clock:
 //!
-//! * an entry came that is [`PATIENCE_MS`] later than its first part;
+//! * an entry came that is [`PATIENCE_MS`] later than its first part, or [`PATIENCE_ENTRIES`] or
+//!   [`PATIENCE_BYTES`] came since: what is stored behind it comes again in each run, and must not fill it;
 //! * a chunk of it is missing: another one with a higher number came;
 //! * another message came under its uuid (a producer that began again counts from 0 again);
 //! * the open ones would take too much room: the one that opened first goes. What one takes is reckoned by
@@ -40,16 +41,20 @@ use bytes::Bytes;
 use pulsar::proto::{CompressionType, MessageMetadata};
 
 use crate::message::{Entry, Position};
-use crate::pulsar::{MOST_DECODED_BYTES, decompress};
+use crate::pulsar::decompress;
 use parts::{Part, Parts};
 
 /// A message is given up at an entry this much later than its first part, in ms: by the broker's time where
 /// entries have it, else by their producers'. Clients wait for a minute.
 pub const PATIENCE_MS: u64 = 10 * 60 * 1000;
+const PATIENCE_ENTRIES: u64 = 20_000;
+const PATIENCE_BYTES: u64 = 1 << 30;
 /// Room for open messages, in bytes of temporary files.
 const BUDGET: u64 = 128 << 20;
 /// What a part takes beside its payload: its metadata on disk, and its place in memory.
 const PART_COST: u64 = 4 << 10;
+/// A message is held whole once as it was cut and once as it was sent. One that takes more stays in its parts.
+const MOST_JOINED: usize = 13 << 20;
 /// Messages open at a time; each has a file.
 const MOST_OPEN: usize = 100;
 /// Names longer than this are not a client's.
@@ -97,11 +102,21 @@ pub struct Assembler {
     placed: Option<(Position, Option<Position>)>,
     /// The last entry that came.
     passed: Option<Position>,
+    came: Came,
+}
+
+/// What was offered so far.
+#[derive(Clone, Copy, Default)]
+struct Came {
+    entries: u64,
+    bytes: u64,
 }
 
 struct Open {
     facts: Facts,
     since: u64,
+    /// What had come before it.
+    behind: Came,
     /// The number that its next chunk has.
     next: i32,
     /// Its first chunk did not come.
@@ -142,7 +157,7 @@ impl Facts {
             CompressionType::None => 0,
             _ => facts.uncompressed_size.unwrap_or(0) as usize,
         };
-        let fits = (facts.total_size as usize).max(decoded) <= MOST_DECODED_BYTES && facts.cost() <= budget;
+        let fits = (facts.total_size as usize).max(decoded) <= MOST_JOINED && facts.cost() <= budget;
         (plain && fits && facts.producer.len() <= LONGEST_NAME).then_some((facts, id))
     }
 
@@ -163,7 +178,7 @@ impl Assembler {
 
     fn with_budget(dir: &Path, budget: u64) -> Self {
         let (open, given_up) = (Vec::new(), VecDeque::new());
-        Assembler { dir: dir.to_owned(), budget, open, given_up, placed: None, passed: None }
+        Assembler { dir: dir.to_owned(), budget, open, given_up, placed: None, passed: None, came: Came::default() }
     }
 
     /// Says what the entry is, and keeps it if it waits. Not to be called while parts of given up messages
@@ -171,10 +186,17 @@ impl Assembler {
     ///
     /// Errors: the temporary file cannot be written or read; then the entry is not taken.
     pub fn offer(&mut self, entry: &Entry) -> io::Result<Offered> {
-        let time = time(entry);
-        if self.give_up_where(|open| time >= open.since.saturating_add(PATIENCE_MS)) {
+        let (time, came) = (time(entry), self.came);
+        let hopeless = |open: &Open| {
+            time >= open.since.saturating_add(PATIENCE_MS)
+                || came.entries - open.behind.entries >= PATIENCE_ENTRIES
+                || came.bytes - open.behind.bytes >= PATIENCE_BYTES
+        };
+        if self.give_up_where(hopeless) {
             return Ok(Offered::GaveUp);
         }
+        // An entry that is given back and offered again counts twice, which harms nothing.
+        self.came = Came { entries: came.entries + 1, bytes: came.bytes + entry.size as u64 };
         let Some((facts, id)) = Facts::of(entry, self.budget) else { return Ok(Offered::Single) };
         let Some(at) = self.find(entry) else { return self.open(entry, facts, id) };
         let open = &mut self.open[at];
@@ -207,7 +229,8 @@ impl Assembler {
         }
         let mut parts = Parts::new(&self.dir)?;
         parts.push(entry, id, self.passed)?;
-        self.open.push(Open { facts, since: time(entry), next: id + 1, headless: id > 0, parts });
+        let (since, behind) = (time(entry), self.came);
+        self.open.push(Open { facts, since, behind, next: id + 1, headless: id > 0, parts });
         Ok(Offered::Waits)
     }
 

@@ -306,9 +306,9 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         if self.report.passed_over.is_some() {
             return;
         }
-        match self.is_held_back().await {
-            Ok(false) => self.report.complete_through = Some(asked_at),
-            Ok(true) => self.report.warnings.push(
+        match self.comes_next(asked_at).await {
+            Ok(Some(until)) => self.report.complete_through = Some(until),
+            Ok(None) => self.report.warnings.push(
                 "the broker has entries that it does not deliver yet: a transaction is open; until it ends, complete_through is not said"
                     .into(),
             ),
@@ -316,24 +316,25 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         }
     }
 
-    /// Whether the broker accepted entries that it does not offer: from the first message of the oldest open
-    /// transaction on it delivers none, not even those of others, and says that the one before is the last.
-    /// Its own markers behind the last message count as backlog too, until it comes upon them while it reads.
-    async fn is_held_back(&mut self) -> Result<bool> {
+    /// Up to when all that the broker accepted is stored; `None` where that is not known. From the first message of
+    /// the oldest open transaction on it delivers none, not even those of others, and says that the one before is
+    /// the last. Its own markers behind the last message count as backlog too, until it comes upon them.
+    async fn comes_next(&mut self, asked_at: u64) -> Result<Option<u64>> {
         if self.report.backlog_entries.is_none_or(|backlog| backlog == 0) {
-            return Ok(false);
+            return Ok(Some(asked_at));
         }
         let until = self.clock.now() + fill::SILENCE;
-        match self.source.next(until).await? {
-            // It came since the run began.
-            Next::Entry(entry) => {
-                self.source.unread(entry);
-                return Ok(false);
-            }
-            Next::Silence | Next::Reattached => {}
+        if let Next::Entry(entry) = self.source.next(until).await? {
+            // It came since the run began; or a transaction has ended since, and it was there before.
+            let m = &entry.metadata;
+            let next = Position::new(self.end.ledger, self.end.entry + 1);
+            let held = m.txnid_most_bits.is_some() || (entry.position.ledger == next.ledger && entry.position > next);
+            let before = if held { asked_at.min(m.publish_time.saturating_sub(1)) } else { asked_at };
+            self.source.unread(entry);
+            return Ok(Some(before));
         }
         self.report.backlog_entries = self.source.backlog().await?;
-        Ok(self.report.backlog_entries > Some(0) && self.source.bounds().await?.last <= self.end)
+        Ok((self.report.backlog_entries == Some(0)).then_some(asked_at))
     }
 
     fn until_ms(&self) -> u64 {

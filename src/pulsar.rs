@@ -23,7 +23,7 @@ mod permits;
 mod stream;
 
 pub use consumer::{Consumer, Initial, Subscription};
-pub(crate) use entry::{MOST_DECODED_BYTES, decompress};
+pub(crate) use entry::decompress;
 pub use lookup::Cluster;
 
 pub(crate) use failure::is_missing_topic;

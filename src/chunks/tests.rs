@@ -39,6 +39,14 @@ impl Topic {
         entry
     }
 
+    /// The next entry is no chunk, and as long as this.
+    fn expect_sized(&mut self, size: usize, expected: Offered) {
+        let mut entry = self.entry(&single());
+        entry.size = size;
+        assert_eq!(self.assembler.offer(&entry).unwrap(), expected, "{}", entry.position);
+        self.assembler.passed(entry.position);
+    }
+
     fn given_up(&mut self) -> Vec<Entry> {
         let mut entries = Vec::new();
         while let Some(part) = self.assembler.given_up().unwrap() {
@@ -152,17 +160,18 @@ fn a_gap_and_a_chunk_that_only_looks_repeated_give_a_message_up() {
 #[test]
 fn room_is_reckoned_by_what_messages_say_so_that_it_does_not_matter_where_reading_began() {
     let claim = |producer: &str| -> Vec<Composed> {
-        let claimed = |it: Composed| it.with(|it| it.metadata.total_chunk_msg_size = Some(30 << 20));
+        let claimed = |it: Composed| it.with(|it| it.metadata.total_chunk_msg_size = Some(12 << 20));
         chunks(producer, 4).into_iter().map(claimed).collect()
     };
     for begin in 0..3 {
         let mut topic = Topic::new();
-        for producer in ["a", "b", "c", "d"] {
-            topic.expect(&claim(producer)[begin], Waits);
+        // Ten of 12 MiB fit into 128.
+        for n in 0..10 {
+            topic.expect(&claim(&format!("p{n}"))[begin], Waits);
         }
-        topic.expect(&claim("e")[0], GaveUp);
-        assert_eq!(topic.given_up()[0].metadata.producer_name, "a", "from chunk {begin}");
-        topic.expect(&claim("e")[0], Waits);
+        topic.expect(&claim("one more")[0], GaveUp);
+        assert_eq!(topic.given_up()[0].metadata.producer_name, "p0", "from chunk {begin}");
+        topic.expect(&claim("one more")[0], Waits);
     }
 }
 
@@ -186,7 +195,7 @@ fn chunks_that_no_client_makes_and_those_too_large_to_hold_never_wait() {
         |m| m.uuid = Some(String::new()),
         |m| m.uuid = Some("u".repeat(LONGEST_NAME + 1)),
         |m| m.total_chunk_msg_size = Some(0),
-        |m| m.total_chunk_msg_size = Some((32 << 20) + 1),
+        |m| m.total_chunk_msg_size = Some((13 << 20) + 1),
         |m| (m.compression, m.uncompressed_size) = (Some(1), Some(u32::MAX)),
         |m| m.num_chunks_from_msg = Some(i32::MAX),
         |m| m.num_messages_in_batch = Some(1),
@@ -205,4 +214,17 @@ fn a_part_that_cannot_be_written_is_not_taken() {
     let entry = topic.entry(&chunks("a", 2)[0]);
     assert!(topic.assembler.offer(&entry).is_err());
     assert_eq!((topic.assembler.waiting(), topic.assembler.entries()), (Waiting::Nothing, 0));
+}
+
+#[test]
+fn a_message_is_given_up_behind_more_than_a_run_may_have_to_skip() {
+    for (entries, size) in [(PATIENCE_ENTRIES, 100), (1024, 1 << 20)] {
+        let mut topic = Topic::new();
+        topic.expect(&chunks("a", 2)[0], Waits);
+        for _ in 0..entries {
+            topic.expect_sized(size, Single);
+        }
+        topic.expect_sized(size, GaveUp);
+        assert_eq!(topic.given_up().len(), 1);
+    }
 }

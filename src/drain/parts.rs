@@ -39,6 +39,8 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
                 return Ok(self.follow(placed, last));
             }
         }
+        // Nothing is waited for while a whole message is held: other partitions hold theirs.
+        self.acknowledge_skipped().await?;
         let message = match self.a_part_is_stored(&last).await? {
             true => None,
             false => self.chunks.join(&last).map_err(no_temporary_file)?.ok(),

@@ -14,7 +14,7 @@ use pulsar::proto::{CompressionType, EncryptionKeys, KeyValue, MessageMetadata, 
 use crate::message::{Body, Chunk, Chunks, Encryption, EncryptionKey, Entry, Key, Message, MessageId, Undecodable};
 
 /// A payload that would be larger than this in memory stays as it is on the wire.
-pub(crate) const MOST_DECODED_BYTES: usize = 32 << 20;
+const MOST_DECODED_BYTES: usize = 32 << 20;
 /// A batch of more messages than this stays as it is on the wire: two million empty ones fit into a
 /// kilobyte there, and into hundreds of megabytes decoded. Clients make batches of thousands at most.
 const MOST_MEMBERS: i32 = 100_000;

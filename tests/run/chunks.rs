@@ -270,15 +270,15 @@ async fn the_message_that_opened_first_is_given_up_where_there_is_no_room() {
     let mut world = world().await;
     let mut parts = Vec::new();
     let mut rest = Vec::new();
-    for producer in ["a", "b", "c", "d", "e"] {
-        let [first, last] = <[Composed; 2]>::try_from(world.chunks(producer, 2)).unwrap();
-        // What they say of themselves counts: 30 MiB each.
-        let first = first.with(|it| it.metadata.total_chunk_msg_size = Some(30 << 20));
+    for n in 0..11 {
+        let [first, last] = <[Composed; 2]>::try_from(world.chunks(&format!("p{n}"), 2)).unwrap();
+        // What they say of themselves counts: 12 MiB each, and ten of them fit.
+        let first = first.with(|it| it.metadata.total_chunk_msg_size = Some(12 << 20));
         parts.push(world.topic.append(first));
         rest.push(last);
     }
     let report = world.run().await;
-    assert_eq!((report.open_chunks, raw_ids(&world)), (4, ids(&parts[..1])));
+    assert_eq!((report.open_chunks, raw_ids(&world)), (10, ids(&parts[..1])));
     assert_eq!(world.mark_delete(), parts[0]);
     world.assert_nothing_acknowledged_unstored();
 }
@@ -340,7 +340,7 @@ async fn what_cannot_be_put_together_is_kept_raw_and_blocks_nothing() {
     let spoils: [(&str, Spoil); 6] = [
         ("does not decompress", |it| it.metadata.compression = Some(3)),
         ("another length", |it| it.metadata.total_chunk_msg_size = Some(10)),
-        ("larger than memory", |it| it.metadata.total_chunk_msg_size = Some((32 << 20) + 1)),
+        ("larger than memory", |it| it.metadata.total_chunk_msg_size = Some((13 << 20) + 1)),
         ("an unknown compression", |it| it.metadata.compression = Some(77)),
         ("no uuid", |it| it.metadata.uuid = None),
         ("encrypted", |it| it.metadata.encryption_keys = vec![Default::default()]),
