@@ -46,6 +46,7 @@ impl Cluster<'_> {
             durable: true,
             initial,
             read_ahead: self.read_ahead,
+            behind: None,
         };
         Consumer::attach(self, topic, subscription).await
     }
@@ -55,13 +56,19 @@ impl Cluster<'_> {
     ///
     /// Errors: `Invalid` for a message id that the topic does not hold, with the one that comes next.
     pub async fn place(&self, topic: &TopicName, subscription: &str, start: Start) -> Result<Position> {
+        // One for each place: the broker may still have another reader of the same name, and takes that.
+        let (behind, place) = match start {
+            Start::Id(id) => (Some(Position::new(id.ledger, id.entry - 1)), format!(".{}.{}", id.ledger, id.entry)),
+            _ => (None, String::new()),
+        };
         let reader = Subscription {
             topic: topic.to_string(),
-            name: format!("{subscription}.start"),
+            name: format!("{subscription}.start{place}"),
             partition: topic.partition().unwrap_or(-1),
             read_ahead: self.read_ahead,
             durable: false,
             initial: if start == Start::Latest { Initial::Latest } else { Initial::Earliest },
+            behind,
         };
         Consumer::attach(self, topic, reader).await?.place(start).await
     }

@@ -59,6 +59,8 @@ pub struct Subscription {
     pub initial: Initial,
     /// Bytes of entries that may wait in memory or be on their way.
     pub read_ahead: usize,
+    /// Behind which entry a reader begins, whatever `initial` says.
+    pub behind: Option<Position>,
 }
 
 pub struct Consumer<'c> {
@@ -140,7 +142,7 @@ impl Consumer<'_> {
 
     /// What is being done, for an error; the request's id; the request.
     fn subscription_request(&mut self) -> (String, u64, BaseCommand) {
-        let Subscription { topic, name, initial, durable, .. } = self.subscription.clone();
+        let Subscription { topic, name, initial, behind, durable, .. } = self.subscription.clone();
         let doing = format!("subscribing {name:?} to {topic}");
         let request_id = self.connection.request_id();
         let (position, reader_at) = match initial {
@@ -155,7 +157,7 @@ impl Consumer<'_> {
             request_id,
             consumer_name: Some("tdmq-backup".into()),
             durable: Some(durable),
-            start_message_id: (!durable).then(|| wire_id(reader_at)),
+            start_message_id: (!durable).then(|| wire_id(behind.unwrap_or(reader_at))),
             initial_position: Some(position as i32),
             force_topic_creation: Some(false),
             ..CommandSubscribe::default()

@@ -49,10 +49,7 @@ impl Consumer<'_> {
         let bounds = self.bounds().await?;
         let to = match start {
             Start::Timestamp(ms) if bounds.last.entry >= 0 => Seek::Time(ms),
-            Start::Id(id) if bounds.last < id => {
-                return Err(no_message(id, &format!("the topic ends at {}", bounds.last)));
-            }
-            Start::Id(id) => Seek::To(id),
+            Start::Id(id) => return self.before(id, &bounds).await.map(Some),
             // Not where the reader stands: the broker may remember one of a run that died.
             Start::Latest if bounds.last.entry >= 0 => return stands_at(&bounds).map(|_| Some(bounds.last)),
             Start::Timestamp(_) | Start::Latest | Start::Earliest | Start::Continue => {
@@ -66,15 +63,20 @@ impl Consumer<'_> {
             Initial::Earliest => found.entry < 0,
             Initial::Latest => found >= bounds.last,
         };
-        match start {
-            // The broker silently takes the next entry for one that does not exist: what it delivers shows it.
-            Start::Id(id) => match self.first().await? {
-                Some(first) if first == id => Ok(Some(found)),
-                _ if doubtful => Ok(None),
-                Some(first) => Err(no_message(id, &format!("the next one is {first}"))),
-                None => Err(no_message(id, "the broker delivers none there")),
-            },
-            _ => Ok((!doubtful).then_some(found)),
+        Ok((!doubtful).then_some(found))
+    }
+
+    /// Where a reader stands that was made directly before `id`. The broker silently takes the next entry for one that
+    /// does not exist: what it delivers shows it.
+    async fn before(&mut self, id: Position, bounds: &Bounds) -> Result<Position> {
+        if bounds.last < id {
+            return Err(no_message(id, &format!("the topic ends at {}", bounds.last)));
+        }
+        let stands = stands_at(bounds)?;
+        match self.first().await? {
+            Some(first) if first == id => Ok(stands),
+            Some(first) => Err(no_message(id, &format!("the next one is {first}"))),
+            None => Err(no_message(id, "the broker delivers none there")),
         }
     }
 
