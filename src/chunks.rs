@@ -15,8 +15,8 @@
 //!
 //! A message is given up only by what the log shows, never by a clock:
 //!
-//! * an entry came that is [`PATIENCE_MS`] later than its first part, or [`PATIENCE_ENTRIES`] or
-//!   [`PATIENCE_BYTES`] came since: what is stored behind it comes again in each run, and must not fill it;
+//! * an entry came that is [`PATIENCE_MS`] later than its first part, or `PATIENCE_ENTRIES` or
+//!   `PATIENCE_BYTES` came since: what is stored behind it comes again in each run, and must not fill it;
 //! * a chunk of it is missing: another one with a higher number came;
 //! * another message came under its uuid (a producer that began again counts from 0 again);
 //! * the open ones would take too much room: the one that opened first goes. What one takes is reckoned by
