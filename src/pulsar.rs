@@ -46,7 +46,7 @@ impl Cluster<'_> {
             durable: true,
             initial,
             read_ahead: self.read_ahead,
-            behind: None,
+            from: None,
         };
         Consumer::attach(self, topic, subscription).await
     }
@@ -57,8 +57,8 @@ impl Cluster<'_> {
     /// Errors: `Invalid` for a message id that the topic does not hold, with the one that comes next.
     pub async fn place(&self, topic: &TopicName, subscription: &str, start: Start) -> Result<Position> {
         // One for each place: the broker may still have another reader of the same name, and takes that.
-        let (behind, place) = match start {
-            Start::Id(id) => (Some(Position::new(id.ledger, id.entry - 1)), format!(".{}.{}", id.ledger, id.entry)),
+        let (from, place) = match start {
+            Start::Id(id) => (Some(id), format!(".{}.{}", id.ledger, id.entry)),
             _ => (None, String::new()),
         };
         let reader = Subscription {
@@ -68,7 +68,7 @@ impl Cluster<'_> {
             read_ahead: self.read_ahead,
             durable: false,
             initial: if start == Start::Latest { Initial::Latest } else { Initial::Earliest },
-            behind,
+            from,
         };
         Consumer::attach(self, topic, reader).await?.place(start).await
     }

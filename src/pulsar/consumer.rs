@@ -59,8 +59,8 @@ pub struct Subscription {
     pub initial: Initial,
     /// Bytes of entries that may wait in memory or be on their way.
     pub read_ahead: usize,
-    /// Behind which entry a reader begins, whatever `initial` says.
-    pub behind: Option<Position>,
+    /// The entry that a reader begins with, whatever `initial` says.
+    pub from: Option<Position>,
 }
 
 pub struct Consumer<'c> {
@@ -142,13 +142,15 @@ impl Consumer<'_> {
 
     /// What is being done, for an error; the request's id; the request.
     fn subscription_request(&mut self) -> (String, u64, BaseCommand) {
-        let Subscription { topic, name, initial, behind, durable, .. } = self.subscription.clone();
+        let Subscription { topic, name, initial, from, durable, .. } = self.subscription.clone();
         let doing = format!("subscribing {name:?} to {topic}");
         let request_id = self.connection.request_id();
         let (position, reader_at) = match initial {
             Initial::Earliest => (InitialPosition::Earliest, Position::new(-1, -1)),
             Initial::Latest => (InitialPosition::Latest, Position::new(i64::MAX, i64::MAX)),
         };
+        // Where an index in a batch stands, brokers of any age take one step back, so that the entry comes whole.
+        let reader_at = from.map_or(wire_id(reader_at), |at| MessageIdData { batch_index: Some(0), ..wire_id(at) });
         let subscribe = CommandSubscribe {
             topic,
             subscription: name,
@@ -157,7 +159,7 @@ impl Consumer<'_> {
             request_id,
             consumer_name: Some("tdmq-backup".into()),
             durable: Some(durable),
-            start_message_id: (!durable).then(|| wire_id(behind.unwrap_or(reader_at))),
+            start_message_id: (!durable).then_some(reader_at),
             initial_position: Some(position as i32),
             force_topic_creation: Some(false),
             ..CommandSubscribe::default()

@@ -173,8 +173,12 @@ impl State {
         }
         let first = Position::new(state.log.first_ledger(), -1);
         let start = match (&request.start_message_id, request.initial_position()) {
-            // A reader's start is its mark-delete position, or one of the two ends.
-            (Some(id), _) if !request.durable() => position(id).clamp(first, state.log.last()),
+            // A reader begins with its start where that is inside of a batch, else behind it; or it is one of the two ends.
+            (Some(id), _) if !request.durable() => {
+                let mut at = position(id);
+                at.entry -= i64::from(id.batch_index() >= 0);
+                at.clamp(first, state.log.last())
+            }
             (_, InitialPosition::Earliest) => first,
             (_, InitialPosition::Latest) => state.log.last(),
         };
