@@ -238,8 +238,9 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         if bounds.nothing_to_do() {
             self.remember_passed().await;
             self.report.stop = Some(Stop::Drained);
-            self.ask_backlog().await;
-            self.complete(asked_at).await;
+            if self.ask_backlog().await {
+                self.complete(asked_at).await;
+            }
             return Ok(());
         }
         let stop = self.objects().await?;
@@ -269,13 +270,13 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
     /// What is left, whether all is there, and whether the rule keeps up. An answer that the broker
     /// owes us here is worth a warning, not a failure: everything is stored.
     async fn conclude(&mut self, stop: Stop, asked_at: u64) {
-        self.ask_backlog().await;
+        let answered = self.ask_backlog().await;
         self.note_filtered_end().await;
         // Silence before the last id: the rest was expired or is not for consumers, if nothing is left.
         let drained = stop == Stop::Drained || (stop == Stop::Stalled && self.report.backlog_entries == Some(0));
         if drained {
             self.report.stop = Some(Stop::Drained);
-            if self.chunks.entries() == 0 {
+            if answered && self.chunks.entries() == 0 {
                 self.complete(asked_at).await;
             }
         }
@@ -294,11 +295,15 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         }
     }
 
-    async fn ask_backlog(&mut self) {
-        match self.source.backlog().await {
+    /// Whether the broker answered. Without an answer nobody knows whether it holds something back.
+    async fn ask_backlog(&mut self) -> bool {
+        let answer = self.source.backlog().await;
+        let answered = answer.is_ok();
+        match answer {
             Ok(backlog) => self.report.backlog_entries = backlog,
             Err(error) => self.report.warnings.push(format!("the backlog is not known: {}", error.chain())),
         }
+        answered
     }
 
     /// All that is delivered is stored. What was passed over is not owed any more, and not stored either.
@@ -323,12 +328,14 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         if self.report.backlog_entries.is_none_or(|backlog| backlog == 0) {
             return Ok(Some(asked_at));
         }
-        let until = self.clock.now() + fill::SILENCE;
+        let now = self.clock.now();
+        let until = last_answers(self.job.deadline, now).1.min(now + fill::SILENCE);
         if let Next::Entry(entry) = self.source.next(until).await? {
-            // It came since the run began; or a transaction has ended since, and it was there before.
+            // It came since the run began; or a transaction has ended since, and it was there before: then it is the
+            // transaction's, or stands behind entries that were aborted.
             let m = &entry.metadata;
             let next = Position::new(self.end.ledger, self.end.entry + 1);
-            let held = m.txnid_most_bits.is_some() || (entry.position.ledger == next.ledger && entry.position > next);
+            let held = m.txnid_most_bits.is_some() || entry.position != next;
             let before = if held { asked_at.min(m.publish_time.saturating_sub(1)) } else { asked_at };
             self.source.unread(entry);
             return Ok(Some(before));

@@ -1,0 +1,377 @@
+//! The broker as one run sees it: a consumer that is lost and attached anew, entries that come again, answers
+//! that are lost.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use tdmq_backup::drain::Beginning;
+use tdmq_backup::object::Stored;
+use tdmq_backup::rule::Start;
+use tdmq_backup::schemas::Schema;
+use tdmq_backup::source::{Bounds, Next, Receipt, Seek, Source};
+use tdmq_backup::{Entry, Error, Kind, Position, Result};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+
+use crate::topic::Cursor;
+use crate::world::{State, World};
+
+const MOST_TRIES: u32 = 20;
+
+pub struct Consumer {
+    world: World,
+    /// Which of the world's partitions.
+    topic: usize,
+    until: Instant,
+    id: u64,
+    /// As far as we know.
+    attached: bool,
+    beginning: Beginning,
+    /// Delivered and not handed out.
+    queue: VecDeque<Entry>,
+    accepted: Option<Position>,
+    /// As `pulsar::Consumer` has them: what a broker that does not say where the cursor stands is held to.
+    floor: Option<Position>,
+    first_from: Option<Position>,
+}
+
+fn lost() -> Error {
+    Error::new(Kind::Unavailable, "the connection was lost")
+}
+
+impl World {
+    /// Where a subscription that begins at `start` would stand.
+    pub async fn place(&self, topic: usize, start: Start, until: Instant) -> Result<Option<Position>> {
+        let placing = async {
+            self.step().await;
+            self.step().await;
+            let mut state = self.state();
+            if state.fails(20) {
+                return Err(lost());
+            }
+            let says_cursor = state.settings.says_cursor;
+            let topic = &state.topics[topic];
+            if !topic.born {
+                return Ok(None);
+            }
+            if !says_cursor {
+                return Err(Error::new(Kind::Invalid, "the broker does not say where a subscription stands"));
+            }
+            let last = topic.last();
+            Ok(Some(match start {
+                Start::Latest if last.entry >= 0 => last,
+                Start::Latest | Start::Earliest | Start::Continue => topic.beginning(),
+                Start::Timestamp(ms) => {
+                    let first = topic.log.iter().find(|slot| !slot.gone && slot.composed.timestamp() >= ms);
+                    first.map_or(last, |slot| topic.behind(slot.at))
+                }
+                Start::Id(at) => match topic.log.iter().find(|slot| slot.at == at && !slot.gone) {
+                    Some(slot) => topic.behind(slot.at),
+                    None => return Err(Error::new(Kind::Invalid, "there is no such message")),
+                },
+            }))
+        };
+        timeout_at(until, placing).await.unwrap_or_else(|_| Err(lost()))
+    }
+}
+
+impl Consumer {
+    /// `None` for a partition that the broker does not know.
+    pub async fn attach(world: World, topic: usize, beginning: Beginning, until: Instant) -> Result<Option<Self>> {
+        let mut consumer = Consumer {
+            world,
+            topic,
+            until,
+            id: 0,
+            attached: false,
+            beginning,
+            queue: VecDeque::new(),
+            accepted: None,
+            floor: None,
+            first_from: None,
+        };
+        if !consumer.world.state().topics[topic].born {
+            let answer = timeout_at(until, consumer.world.step()).await;
+            return answer.map(|()| None).map_err(|_| lost());
+        }
+        match timeout_at(until, consumer.subscribe()).await.unwrap_or_else(|_| Err(lost())) {
+            Ok(()) => {}
+            Err(error) if error.kind() == Kind::Unavailable => consumer.reattach().await?,
+            Err(error) => return Err(error),
+        }
+        Ok(Some(consumer))
+    }
+
+    async fn subscribe(&mut self) -> Result<()> {
+        self.world.step().await;
+        {
+            let now = self.world.clock.now_ms();
+            let mut state = self.world.state();
+            let fails = state.fails(60);
+            let id = state.number();
+            let topic = &mut state.topics[self.topic];
+            if fails || topic.down_until > now {
+                return Err(lost());
+            }
+            let begins = match self.beginning {
+                Beginning::Latest if topic.last().entry >= 0 => topic.last(),
+                Beginning::Latest | Beginning::Earliest => topic.beginning(),
+            };
+            let missing = topic.cursor.is_none();
+            let cursor = topic.cursor.get_or_insert(Cursor {
+                mark_delete: begins,
+                persisted: begins,
+                holder: None,
+                noticed_at: None,
+                furthest: begins,
+            });
+            if cursor.noticed_at.is_some_and(|at| at <= now) {
+                (cursor.holder, cursor.noticed_at) = (None, None);
+            }
+            if cursor.holder.is_some() {
+                return Err(Error::new(Kind::Busy, "somebody else holds the subscription"));
+            }
+            (cursor.holder, cursor.noticed_at) = (Some(id), None);
+            self.id = id;
+            if missing {
+                topic.log.iter_mut().filter(|slot| slot.at <= begins).for_each(|slot| slot.excused = true);
+            }
+        }
+        self.attached = true;
+        self.world.step().await;
+        Ok(())
+    }
+
+    async fn reattach(&mut self) -> Result<()> {
+        let mut pause = 50;
+        let mut left = MOST_TRIES;
+        loop {
+            self.forget();
+            match timeout_at(self.until, self.subscribe()).await.unwrap_or_else(|_| Err(lost())) {
+                Err(error) if left > 0 && matches!(error.kind(), Kind::Unavailable | Kind::Busy) => {
+                    left -= 1;
+                    let paused = sleep(Duration::from_millis(pause));
+                    if timeout_at(self.until, paused).await.is_err() {
+                        return Err(error);
+                    }
+                    pause = (pause * 2).min(5000);
+                }
+                tried => return tried,
+            }
+        }
+    }
+
+    /// A new connection takes the place of the old one, which the broker sees closed.
+    fn forget(&mut self) {
+        self.attached = false;
+        self.first_from = self.floor;
+        self.disconnect();
+        self.id = 0;
+    }
+
+    /// Our connection is closed, and the broker notices: at once, or only by and by.
+    fn disconnect(&mut self) {
+        let now = self.world.clock.now_ms();
+        let mut state = self.world.state();
+        let late = state.fails(4).then(|| now + 1000 + state.dice.roll(60_000));
+        let topic = &mut state.topics[self.topic];
+        if topic.is_held_by(self.id) {
+            match (late, &mut topic.cursor) {
+                (Some(at), Some(cursor)) => cursor.noticed_at = Some(at),
+                _ => topic.let_go(),
+            }
+        }
+    }
+
+    /// A request on our attachment, and its answer; an error where the connection was lost before or after the broker
+    /// did it.
+    async fn request<T>(&mut self, act: impl FnOnce(&mut State, u64, usize) -> T) -> Result<T> {
+        let (world, id, topic) = (self.world.clone(), self.id, self.topic);
+        let asked = async {
+            world.step().await;
+            let answer = {
+                let mut state = world.state();
+                if state.fails(120) {
+                    state.topics[topic].let_go();
+                }
+                if !state.topics[topic].is_held_by(id) {
+                    return Err(lost());
+                }
+                let answer = act(&mut state, id, topic);
+                if state.fails(120) {
+                    state.topics[topic].let_go();
+                    return Err(lost());
+                }
+                answer
+            };
+            world.step().await;
+            match world.state().topics[topic].is_held_by(id) {
+                true => Ok(answer),
+                false => Err(lost()),
+            }
+        };
+        let answer = timeout_at(self.until, asked).await.unwrap_or_else(|_| Err(lost()));
+        self.attached &= answer.is_ok();
+        answer
+    }
+
+    /// What may be asked any number of times.
+    async fn question<T>(&mut self, act: impl Fn(&mut State, usize) -> T) -> Result<T> {
+        let mut left = 3;
+        loop {
+            if !self.attached {
+                self.reattach().await?;
+            }
+            left -= 1;
+            match self.request(|state, _, topic| act(state, topic)).await {
+                Err(error) if error.kind() == Kind::Unavailable && left > 0 => {}
+                answer => return answer,
+            }
+        }
+    }
+}
+
+impl Source for Consumer {
+    async fn bounds(&mut self) -> Result<Bounds> {
+        self.beginning = Beginning::Earliest;
+        self.question(|state, topic| {
+            let says = state.settings.says_cursor;
+            let topic = &state.topics[topic];
+            let mark_delete = topic.cursor.as_ref().filter(|_| says).map(|cursor| cursor.mark_delete);
+            Bounds { last: topic.last(), mark_delete }
+        })
+        .await
+    }
+
+    async fn seek(&mut self, to: Seek) -> Result<()> {
+        let sought = self
+            .request(|state, _, topic| {
+                let topic = &mut state.topics[topic];
+                let at = match to {
+                    Seek::Earliest => topic.beginning(),
+                    Seek::Time(_) => unreachable!("a run finds the place beforehand"),
+                    Seek::To(at) => topic.behind(at),
+                };
+                topic.move_cursor(at);
+                topic.log.iter_mut().for_each(|slot| slot.hole = false);
+            })
+            .await;
+        self.forget();
+        sought?;
+        self.queue.clear();
+        (self.accepted, self.floor, self.first_from) = (None, None, None);
+        timeout_at(self.until, self.subscribe()).await.unwrap_or_else(|_| Err(lost()))
+    }
+
+    async fn next(&mut self, until: Instant) -> Result<Next> {
+        loop {
+            if let Some(entry) = self.queue.pop_front() {
+                return Ok(Next::Entry(entry));
+            }
+            let held = self.world.state().topics[self.topic].is_held_by(self.id);
+            self.attached &= held;
+            if !self.attached {
+                self.reattach().await?;
+                return Ok(Next::Reattached);
+            }
+            if timeout_at(until, self.world.step()).await.is_err() {
+                return Ok(Next::Silence);
+            }
+            let delivered: Vec<Entry> = {
+                let mut state = self.world.state();
+                let most = 1 + state.dice.roll(30) as usize;
+                let (slow, cut) = (state.fails(200), state.fails(200));
+                let topic = &mut state.topics[self.topic];
+                if cut {
+                    topic.let_go();
+                }
+                match topic.is_held_by(self.id) && !slow {
+                    false => Vec::new(),
+                    true => {
+                        let mark_delete = topic.cursor.as_ref().unwrap().mark_delete;
+                        if let Some(from) = self.first_from.take()
+                            && let [first, ..] = topic.delivered(mark_delete, 1)[..]
+                            && topic.log[first].at < from
+                        {
+                            return Err(Error::new(Kind::Busy, "the cursor went back"));
+                        }
+                        let after = self.accepted.max(Some(mark_delete)).unwrap();
+                        let found = topic.delivered(after, most);
+                        let entry = |index: usize| {
+                            let slot = &topic.log[index];
+                            slot.composed.clone().entry(slot.at, topic.number)
+                        };
+                        found.into_iter().map(entry).collect()
+                    }
+                }
+            };
+            if let (Some(first), Some(last)) = (delivered.first(), delivered.last()) {
+                self.floor.get_or_insert(first.position);
+                self.accepted = Some(last.position);
+                self.queue.extend(delivered);
+            } else if self.world.state().topics[self.topic].is_held_by(self.id) {
+                sleep_until(until).await;
+                return Ok(Next::Silence);
+            }
+        }
+    }
+
+    fn attachment(&self) -> Option<u64> {
+        self.attached.then_some(self.id)
+    }
+
+    fn unread(&mut self, entry: Entry) {
+        self.queue.push_front(entry);
+    }
+
+    async fn rewind(&mut self) -> Result<()> {
+        self.queue.clear();
+        (self.accepted, self.floor) = (None, None);
+        self.reattach().await
+    }
+
+    async fn backlog(&mut self) -> Result<Option<u64>> {
+        self.question(|state, topic| Some(state.topics[topic].backlog())).await
+    }
+
+    async fn acknowledge(&mut self, stored: Stored) -> Result<Receipt> {
+        let through = stored.through();
+        let says_cursor = self.world.state().settings.says_cursor;
+        if !self.attached || (self.first_from.is_some() && !says_cursor) {
+            return Ok(Receipt::Unconfirmed);
+        }
+        let sent_by = self.id;
+        let received = self.request(|state, _, topic| state.acknowledge(topic, through)).await.is_ok();
+        let confirmed = match self.bounds().await {
+            Ok(Bounds { mark_delete: Some(at), .. }) => at >= through,
+            Ok(Bounds { mark_delete: None, .. }) => received || self.id == sent_by,
+            Err(_) => false,
+        };
+        if !confirmed {
+            return Ok(Receipt::Unconfirmed);
+        }
+        self.floor = self.floor.max(Some(Position::new(through.ledger, through.entry + 1)));
+        Ok(Receipt::Confirmed)
+    }
+
+    async fn schema(&mut self, _version: &[u8]) -> Result<Option<Schema>> {
+        Ok(None)
+    }
+
+    async fn attend<F: Future>(&mut self, work: F) -> F::Output {
+        work.await
+    }
+
+    async fn close(self) {
+        let _ = timeout_at(self.until, self.world.step()).await;
+        let mut state = self.world.state();
+        if state.topics[self.topic].is_held_by(self.id) {
+            state.topics[self.topic].let_go();
+        }
+    }
+}
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        self.disconnect();
+    }
+}
