@@ -58,7 +58,7 @@ struct Run {
 }
 
 pub struct History {
-    world: World,
+    pub world: World,
     rule: Rule,
     frozen: Vec<Run>,
     /// Of messages that are not yet whole.
@@ -68,17 +68,15 @@ pub struct History {
 
 pub async fn history(seed: u64) -> Verdict {
     let mut dice = Dice::new(seed);
-    let settings = Settings {
-        conditional: !dice.one_in(4),
-        says_cursor: !dice.one_in(6),
-        part: dice.pick(&[300, 1 << 40]),
-    };
+    let settings =
+        Settings { conditional: !dice.one_in(4), says_cursor: !dice.one_in(6), part: dice.pick(&[300, 1 << 40]) };
     let partitions = dice.pick(&[0, 0, 0, 2, 3]);
     let start = match settings.says_cursor {
         true => dice.pick(&[Start::Continue, Start::Continue, Start::Earliest, Start::Latest]),
         false => Start::Continue,
     };
-    let rule = Rule { messages: 4, objects: 1 + dice.roll(3) as u32, bytes: 1 << 20, compression: Compression::Gzip, start };
+    let rule =
+        Rule { messages: 4, objects: 1 + dice.roll(3) as u32, bytes: 1 << 20, compression: Compression::Gzip, start };
     let world = World::new(dice, settings, partitions);
     world.note(format!("seed {seed}: {settings:?}, {partitions} partitions, {rule:?}"));
     let mut history = History { world, rule, frozen: Vec::new(), chunks: Vec::new(), runs: 0 };
@@ -94,6 +92,30 @@ pub async fn history(seed: u64) -> Verdict {
 }
 
 impl History {
+    /// Nothing fails by itself.
+    pub fn calm() -> Self {
+        let settings = Settings { conditional: true, says_cursor: true, part: u64::MAX };
+        let rule =
+            Rule { messages: 4, objects: 1, bytes: 1 << 20, compression: Compression::None, start: Start::Continue };
+        let world = World::new(Dice::new(1), settings, 0);
+        world.state().calm = true;
+        History { world, rule, frozen: Vec::new(), chunks: Vec::new(), runs: 0 }
+    }
+
+    /// One message; of a transaction, which is open from now on, or of nobody's.
+    pub fn message(&mut self, transactional: bool) {
+        let now = self.world.clock.now_ms();
+        let mut state = self.world.state();
+        let text = payload(&mut state, 5);
+        let mut composer = Composer::new("one").at(now);
+        if transactional {
+            composer = composer.transaction(1, 1);
+            state.topics[0].blocked = Some(state.topics[0].log.len());
+        }
+        let composed = composer.single(Draft::new(text.as_str()));
+        state.topics[0].append(now, composed, vec![text]);
+    }
+
     fn roll(&self, sides: u64) -> u64 {
         self.world.state().dice.roll(sides)
     }
@@ -182,28 +204,28 @@ impl History {
     }
 
     fn begin(&mut self, index: usize, seek: Option<SeekEvent>) -> Run {
+        let time = {
+            let mut state = self.world.state();
+            // At any moment.
+            match state.fails(5) {
+                true => Duration::from_millis(20 + state.dice.roll(20_000)),
+                false => TICK + Duration::from_secs(120),
+            }
+        };
+        self.begin_for(index, seek, time)
+    }
+
+    fn begin_for(&mut self, index: usize, seek: Option<SeekEvent>, time: Duration) -> Run {
         self.runs += 1;
         let (world, rule) = (self.world.clone(), self.rule);
         let started = world.clock.now();
-        let (deadline, count) = {
-            let mut state = world.state();
-            // At any moment.
-            let time = match state.dice.one_in(5) && !state.calm {
-                true => Duration::from_millis(20 + state.dice.roll(20_000)),
-                false => TICK + Duration::from_secs(120),
-            };
-            (started + time, state.topics.len() as u32)
-        };
+        let (deadline, count) = (started + time, world.state().topics.len() as u32);
         let job = {
             let state = world.state();
             let topic = &state.topics[index];
             let siblings = (topic.number >= 0).then(|| Siblings::new(count));
             Job {
-                owner: Owner {
-                    topic: topic.name.clone(),
-                    subscription: SUBSCRIPTION.into(),
-                    partition: topic.number,
-                },
+                owner: Owner { topic: topic.name.clone(), subscription: SUBSCRIPTION.into(), partition: topic.number },
                 folder: topic.folder.clone(),
                 start: rule.start,
                 seek,
@@ -230,7 +252,7 @@ impl History {
     }
 
     /// A run to its end; after so many steps something happens.
-    async fn run(
+    pub async fn run(
         &mut self,
         index: usize,
         seek: Option<SeekEvent>,
@@ -245,6 +267,13 @@ impl History {
                 run.future.as_mut().await
             }
         };
+        self.check(&run, &report);
+    }
+
+    /// A run that the platform gives so much time.
+    pub async fn run_for(&mut self, time: Duration) {
+        let mut run = self.begin_for(0, None, time);
+        let report = run.future.as_mut().await;
         self.check(&run, &report);
     }
 
@@ -497,10 +526,16 @@ impl History {
                 wrong.push(format!("names {} as missing, which is stored", slot.at));
             }
         }
-        if state.calm && matches!(report.error.as_ref().map(|error| error.kind), Some("internal" | "conflict" | "corrupt")) {
+        if state.calm
+            && matches!(report.error.as_ref().map(|error| error.kind), Some("internal" | "conflict" | "corrupt"))
+        {
             wrong.push(format!("fails in peace: {error:?}"));
         }
         state.broken.extend(wrong.into_iter().map(|what| format!("a run over {} {what}", run.topic)));
+    }
+
+    pub fn broken(&self) -> Vec<String> {
+        self.world.state().broken.clone()
     }
 
     fn reckon(&mut self) -> Verdict {

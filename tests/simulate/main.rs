@@ -12,6 +12,7 @@
 
 mod dice;
 mod history;
+mod past;
 mod source;
 mod store;
 mod topic;
@@ -24,8 +25,8 @@ use std::thread;
 use history::{Verdict, history};
 
 /// Of a plain test.
-const FIXED: u64 = 400;
-const FRESH: u64 = 200;
+const FIXED: u64 = 300;
+const FRESH: u64 = 100;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
@@ -68,7 +69,11 @@ fn simulate(seeds: std::ops::Range<u64>) {
         println!("SEED={seed}: {:?}", verdict.broken);
     }
     if let Some((seed, verdict)) = failed.first() {
-        panic!("{}\n{:#?}\nrepeat it with: make simulate SEED={seed} HISTORIES=1", verdict.log.join("\n"), verdict.broken);
+        panic!(
+            "{}\n{:#?}\nrepeat it with: make simulate SEED={seed} HISTORIES=1",
+            verdict.log.join("\n"),
+            verdict.broken
+        );
     }
     let (sum, known) = (sum.into_inner().unwrap(), known.into_inner());
     println!(
@@ -77,8 +82,19 @@ fn simulate(seeds: std::ops::Range<u64>) {
     );
 }
 
+/// The same each time; or those that `SEED` and `HISTORIES` name.
 #[test]
 fn a_fixed_set_of_histories_loses_and_repeats_nothing_and_every_reply_is_true() {
     let from = number("SEED").unwrap_or(1);
     simulate(from..from + number("HISTORIES").unwrap_or(FIXED));
+}
+
+/// Others each time.
+#[test]
+fn fresh_histories_lose_and_repeat_nothing_and_every_reply_is_true() {
+    if number("SEED").is_some() {
+        return;
+    }
+    let from = u64::from(std::process::id()) << 20;
+    simulate(from..from + FRESH);
 }

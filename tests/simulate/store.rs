@@ -124,15 +124,8 @@ impl Store for Bucket {
         };
         let is_head = key.ends_with("_head.json");
         let until = self.late();
-        let write = Flying {
-            key: key.to_owned(),
-            bytes,
-            metadata: BTreeMap::new(),
-            expect,
-            upload: None,
-            until,
-            is_head,
-        };
+        let write =
+            Flying { key: key.to_owned(), bytes, metadata: BTreeMap::new(), expect, upload: None, until, is_head };
         match self.send(write).await? {
             Landed::Stored(tag) => Ok(Version::new(tag.to_string())),
             Landed::Refused | Landed::NoUpload => Err(Error::new(Kind::Conflict, "the condition does not hold")),

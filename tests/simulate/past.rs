@@ -1,0 +1,59 @@
+//! What histories have found, each made small and by its name.
+
+use std::time::Duration;
+
+use crate::history::History;
+
+/// More than the steps of a run in these.
+const STEPS: u64 = 80;
+
+/// A run that waits to see whether something is held back did so beyond its deadline.
+#[tokio::test(start_paused = true)]
+async fn a_run_over_an_open_transaction_keeps_every_deadline() {
+    for ms in (5..3000).step_by(15) {
+        let mut history = History::calm();
+        history.message(true);
+        history.run_for(Duration::from_millis(ms)).await;
+        assert_eq!(history.broken(), Vec::<String>::new(), "{ms} ms");
+    }
+}
+
+/// `complete_through` was said where the broker did not answer what it still has.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_claimed_to_be_complete_where_the_broker_falls_silent_at_any_step() {
+    for step in 1..STEPS {
+        let mut history = History::calm();
+        history.message(false);
+        history.message(true);
+        let silent = move |state: &mut crate::world::State, now| {
+            state.topics[0].let_go();
+            state.topics[0].down_until = now + 3_600_000;
+        };
+        history.run(0, None, step, silent).await;
+        assert_eq!(history.broken(), Vec::<String>::new(), "step {step}");
+    }
+}
+
+/// `complete_through` was said of a message that a transaction had held back, where what the transaction wrote was aborted and
+/// stood at the beginning of the topic or of a ledger.
+#[tokio::test(start_paused = true)]
+async fn what_a_transaction_held_back_is_not_claimed_wherever_it_began_and_whenever_it_ends() {
+    for (before, aborted) in [(false, false), (false, true), (true, false), (true, true)] {
+        for step in 1..STEPS {
+            let mut history = History::calm();
+            if before {
+                history.message(false);
+                history.world.state().topics[0].roll_ledger();
+            }
+            history.message(true);
+            history.message(false);
+            tokio::time::advance(Duration::from_secs(1)).await;
+            let ends = move |state: &mut crate::world::State, _| {
+                let from = state.topics[0].blocked.take().unwrap();
+                state.topics[0].log[from].gone = aborted;
+            };
+            history.run(0, None, step, ends).await;
+            assert_eq!(history.broken(), Vec::<String>::new(), "step {step}, {before} {aborted}");
+        }
+    }
+}
