@@ -437,22 +437,8 @@ impl History {
             state.topics.len()
         };
         tokio::time::advance(Duration::from_secs(45 * 60)).await;
-        let now = self.world.clock.now_ms();
         for index in 0..topics {
-            let mut state = self.world.state();
-            state.topics[index].blocked = None;
-            state.topics[index].let_go();
-            let left: Vec<_> = self.chunks.iter_mut().filter(|(of, _)| *of == index).collect();
-            for (_, message) in left {
-                for chunk in message.drain(..) {
-                    append_chunk(&mut state, index, chunk, now);
-                }
-            }
-            // What is younger gives up messages that never became whole.
-            let text = payload(&mut state, 1);
-            let last = Composer::new("last").at(now).single(Draft::new(text.as_str()));
-            state.topics[index].append(now, last, vec![text]);
-            drop(state);
+            self.end(index);
             for _ in 0..MOST_LAST_RUNS {
                 let mut run = self.begin(index, None);
                 let report = run.future.as_mut().await;
@@ -469,6 +455,23 @@ impl History {
                 tokio::time::advance(TICK).await;
             }
         }
+    }
+
+    /// What was begun on a partition ends; half of the chunked messages never become whole.
+    fn end(&mut self, index: usize) {
+        let now = self.world.clock.now_ms();
+        let mut state = self.world.state();
+        state.topics[index].blocked = None;
+        state.topics[index].let_go();
+        for (_, message) in self.chunks.iter_mut().filter(|(of, _)| *of == index) {
+            if state.dice.one_in(2) {
+                message.drain(..).for_each(|chunk| append_chunk(&mut state, index, chunk, now));
+            }
+        }
+        // What is younger gives up what is open.
+        let text = payload(&mut state, 1);
+        let last = Composer::new("last").at(now + 11 * 60_000).single(Draft::new(text.as_str()));
+        state.topics[index].append(now, last, vec![text]);
     }
 
     /// What the report says is so.
