@@ -45,11 +45,11 @@ impl<'a, S: Store> Catalogue<'a, S> {
         Catalogue { store, folder, spans: Vec::new(), open: VecDeque::new(), parts: None }
     }
 
-    /// Visits every object of the folder, in the listing's order.
-    async fn each(&self, start: &str, mut visit: impl FnMut(Span, String)) -> Result<()> {
-        let mut after = None;
+    /// Visits every object of the folder whose key sorts behind `after`, in the listing's order.
+    async fn each(&self, mut after: Option<String>, mut visit: impl FnMut(Span, String)) -> Result<()> {
+        let start = format!("{}dt=", self.folder);
         loop {
-            let (page, more) = self.store.list(start, after.as_deref(), PAGE).await?;
+            let (page, more) = self.store.list(&start, after.as_deref(), PAGE).await?;
             after = page.last().map(|listed| listed.key.clone());
             for listed in page {
                 if let Some(span) = Span::of_key(&listed.key) {
@@ -64,8 +64,13 @@ impl<'a, S: Store> Catalogue<'a, S> {
 
     /// The object with the highest last entry, as a link of the chain: for a folder whose head is lost.
     pub async fn newest(&self) -> Result<Option<Link>> {
+        self.newest_behind(None).await
+    }
+
+    /// The same among those whose key sorts behind `after`: they hold what was published in its hour or later.
+    pub async fn newest_behind(&self, after: Option<String>) -> Result<Option<Link>> {
         let mut newest: Option<(Span, String)> = None;
-        self.each(&format!("{}dt=", self.folder), |span, key| {
+        self.each(after, |span, key| {
             if newest.as_ref().is_none_or(|(best, _)| span.last > best.last) {
                 newest = Some((span, key));
             }
@@ -87,7 +92,7 @@ impl<'a, S: Store> Catalogue<'a, S> {
     /// Learns the spans of all objects that end at or after `from`.
     pub async fn load(&mut self, from: Position) -> Result<()> {
         let mut spans = Vec::new();
-        self.each(&format!("{}dt=", self.folder), |span, key| {
+        self.each(None, |span, key| {
             if span.last.position >= from {
                 spans.push((span, key));
             }

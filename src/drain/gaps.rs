@@ -40,7 +40,22 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
             self.reread_head().await?;
         }
         self.fold_announced(at).await?;
+        if self.accounted().is_some_and(|known| known < at) {
+            self.learn_of_newer().await?;
+        }
         self.note_passed(at, Because::CursorMoved);
+        Ok(())
+    }
+
+    /// Before anything is called missing: a head that a frozen run put back knows less than the bucket.
+    pub(super) async fn learn_of_newer(&mut self) -> Result<()> {
+        let Some(done) = self.head().done.clone() else { return Ok(()) };
+        let newest = self.source.attend(self.catalogue.newest_behind(Some(done.key.clone()))).await?;
+        if let Some(newest) = newest.filter(|newest| newest.last > done.last) {
+            let next = self.head().next.clone();
+            self.head.fold(Some(newest), next);
+            self.suspect = true;
+        }
         Ok(())
     }
 

@@ -65,6 +65,11 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
             .await?;
         }
         let done = self.head().done.as_ref().map(|done| done.last);
+        // A broker that says where the cursor stands was asked before.
+        if self.mark_delete.is_none() && done.is_some_and(|done| done < Position::new(first.ledger, first.entry - 1)) {
+            self.learn_of_newer().await?;
+        }
+        let done = self.head().done.as_ref().map(|done| done.last);
         // What an event passed over was not left out by the broker.
         let sought = self.head().seek.as_ref().filter(|seek| seek.state == StartState::Applied);
         self.previous = self.previous.or(done.max(sought.and_then(|seek| seek.resolved)));

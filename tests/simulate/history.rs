@@ -134,7 +134,13 @@ impl History {
             15..20 => self.die(topic, None).await,
             20..22 => self.freeze(topic).await,
             22..24 => self.wake().await,
-            24..28 => {
+            24..26 => {
+                // A successor's whole run, while one stands still at any step.
+                self.freeze(topic).await;
+                self.run(topic, None, u64::MAX, |_, _| {}).await;
+                self.wake().await;
+            }
+            26..28 => {
                 let what = self.roll(9);
                 let after = 1 + self.roll(80);
                 self.run(topic, None, after, move |state, now| happens(state, topic, what, now)).await;
@@ -332,6 +338,7 @@ impl History {
             }
         };
         let id = Some(format!("event {}", self.roll(6)));
+        self.world.state().goes_back();
         self.world.note(format!("an event asks to move {index} to {to}"));
         let seek = SeekEvent { to, confirm: SUBSCRIPTION.into(), id };
         match self.roll(2) {
@@ -415,6 +422,8 @@ impl History {
                 let key = state.flying[&id].key.clone();
                 state.log.push(format!("a late write of {key} arrives"));
                 state.land(id);
+                // Nobody looks again behind this one.
+                state.goes_back();
             }
         }
     }
@@ -613,6 +622,7 @@ fn happens(state: &mut State, index: usize, what: u64, now: u64) {
                     cursor.mark_delete = cursor.persisted;
                 }
             }
+            state.goes_back();
             format!("the broker crashes, and forgets: {loses}")
         }
         2 => {
@@ -634,6 +644,7 @@ fn happens(state: &mut State, index: usize, what: u64, now: u64) {
             if to < topic.cursor.as_ref().unwrap().mark_delete {
                 topic.move_cursor(to);
             }
+            state.goes_back();
             format!("the cursor is moved back to {to}")
         }
         6 if count > 0 && topic.cursor.is_some() => {

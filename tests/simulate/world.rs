@@ -76,7 +76,9 @@ pub struct State {
     /// Promises that were broken.
     pub broken: Vec<String>,
     /// A head was written over a newer one: only a store without conditions does that.
-    pub old_head_landed: bool,
+    old_head_landed: bool,
+    /// … and then a cursor went back.
+    went_back: bool,
     /// Entries that stand in more than one object.
     pub twice: Vec<Position>,
     pub log: Vec<String>,
@@ -107,6 +109,7 @@ impl World {
             numbers: 0,
             broken: Vec::new(),
             old_head_landed: false,
+            went_back: false,
             twice: Vec::new(),
             log: Vec::new(),
         };
@@ -139,9 +142,15 @@ impl State {
         !self.calm && self.dice.one_in(one_in)
     }
 
-    /// The history that exactly-once.md leaves open: an old head was written over a newer one.
+    /// The history that is left open on stores without conditions: an old head was written over a newer one, and
+    /// afterwards the cursor goes back, or its writer had died before.
     pub fn is_open_history(&self) -> bool {
-        !self.settings.conditional && self.old_head_landed
+        self.old_head_landed && self.went_back
+    }
+
+    /// A cursor goes back to what was acknowledged before.
+    pub fn goes_back(&mut self) {
+        self.went_back |= self.old_head_landed;
     }
 
     pub fn number(&mut self) -> u64 {
