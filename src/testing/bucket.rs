@@ -8,6 +8,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -77,7 +78,14 @@ pub enum Fault {
     Drop,
     /// Read, not done, and never answered.
     Hang,
+    /// Done after this time.
+    Slow(Duration),
+    /// Read, and the connection closed; done just before the next request of this method and address.
+    UnderWay,
 }
+
+/// Decides on each request as it comes: operation and path.
+type Director = Box<dyn FnMut(Op, &str) -> Option<Fault> + Send>;
 
 pub struct Bucket {
     address: SocketAddr,
@@ -90,7 +98,9 @@ pub struct Bucket {
 #[derive(Default)]
 struct Script {
     faults: Mutex<VecDeque<(Op, Fault)>>,
+    director: Mutex<Option<Director>>,
     seen: Mutex<Vec<Op>>,
+    under_way: Mutex<Option<Request<s3s::Body>>>,
 }
 
 impl Bucket {
@@ -197,6 +207,11 @@ impl Bucket {
         lock(&self.script.faults).push_back((op, fault));
     }
 
+    /// From now on asks `director` what happens to each request that no order is for, as it comes.
+    pub fn direct(&self, director: impl FnMut(Op, &str) -> Option<Fault> + Send + 'static) {
+        *lock(&self.script.director) = Some(Box::new(director));
+    }
+
     /// Forgets the faults that no request has met.
     pub fn mend(&self) {
         lock(&self.script.faults).clear();
@@ -205,6 +220,18 @@ impl Bucket {
     /// The requests so far, in the order of their arrival.
     pub fn requests(&self) -> Vec<Op> {
         lock(&self.script.seen).clone()
+    }
+}
+
+impl Script {
+    /// Notes a request, and says what happens to it.
+    fn next(&self, op: Op, path: &str) -> Option<Fault> {
+        lock(&self.seen).push(op);
+        let mut faults = lock(&self.faults);
+        match faults.iter().position(|(of, _)| *of == op) {
+            Some(at) => faults.remove(at).map(|(_, fault)| fault),
+            None => lock(&self.director).as_mut()?(op, path),
+        }
     }
 }
 
@@ -249,12 +276,13 @@ async fn answer(
     request: Request<Incoming>,
 ) -> io::Result<Response<s3s::Body>> {
     let op = Op::of(request.method(), request.uri().query().unwrap_or_default());
-    lock(&script.seen).push(op);
-    let fault = {
-        let mut faults = lock(&script.faults);
-        let next = faults.iter().position(|(of, _)| *of == op);
-        next.and_then(|at| faults.remove(at)).map(|(_, fault)| fault)
-    };
+    let fault = script.next(op, request.uri().path());
+    let same = |late: &mut Request<_>| (late.method(), late.uri()) == (request.method(), request.uri());
+    let late = lock(&script.under_way).take_if(same);
+    if let Some(late) = late {
+        // Nobody hears of the answer.
+        let _ = service.call(late).await;
+    }
     let closed = || io::Error::other("the script closes the connection");
     let forward = async |request| {
         hyper::service::Service::call(&service, request).await.map_err(|error| io::Error::other(format!("{error:?}")))
@@ -266,6 +294,16 @@ async fn answer(
         Some(Fault::StoreThenHang) => {
             forward(request).await?;
             std::future::pending().await
+        }
+        Some(Fault::Slow(time)) => {
+            tokio::time::sleep(time).await;
+            forward(request).await
+        }
+        Some(Fault::UnderWay) => {
+            let (head, body) = request.into_parts();
+            let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
+            *lock(&script.under_way) = Some(Request::from_parts(head, s3s::Body::from(body)));
+            Err(closed())
         }
         Some(fault @ (Fault::Refuse(..) | Fault::Drop | Fault::Hang)) => {
             request.into_body().collect().await.map_err(io::Error::other)?;
