@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 CARGO ?= cargo
 
-.PHONY: help demo test test-real pulsar-table check bench fmt
+.PHONY: help demo test test-real pulsar-table crash-matrix check bench fmt
 
 help: ## What there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -20,6 +20,9 @@ test-real: ## Only what runs against real components
 
 pulsar-table: ## Every kind of message and topic × producing client, on a real broker and on the embedded one
 	@tests/real/table
+
+crash-matrix: ## A death at every step × every fault of store, acknowledgement and head × rewinds: in process, then on real components
+	@tests/real/matrix
 
 check: ## Formatting, lints, documentation, dependencies
 	$(CARGO) fmt --all --check

@@ -3,11 +3,13 @@
 //! Owns: the server, its address and keys, and the faults that a test orders from it. Does not own: the objects
 //! (`testing::shelf`). It takes both ways of addressing, checks every signature, and stops when dropped.
 
-use std::collections::{BTreeMap, VecDeque};
+mod script;
+
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::BodyExt;
@@ -22,6 +24,7 @@ use s3s::service::{S3Service, S3ServiceBuilder};
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 
+use self::script::Script;
 use super::shelf::{Shelf, Stored};
 use crate::encode::spool::hex;
 use crate::store::{Addressing, Keys, Limits, Settings};
@@ -84,23 +87,12 @@ pub enum Fault {
     UnderWay,
 }
 
-/// Decides on each request as it comes: operation and path.
-type Director = Box<dyn FnMut(Op, &str) -> Option<Fault> + Send>;
-
 pub struct Bucket {
     address: SocketAddr,
     dir: tempfile::TempDir,
     shelf: Shelf,
     script: Arc<Script>,
     server: JoinHandle<()>,
-}
-
-#[derive(Default)]
-struct Script {
-    faults: Mutex<VecDeque<(Op, Fault)>>,
-    director: Mutex<Option<Director>>,
-    seen: Mutex<Vec<Op>>,
-    under_way: Mutex<Option<Request<s3s::Body>>>,
 }
 
 impl Bucket {
@@ -204,34 +196,22 @@ impl Bucket {
 
     /// The next request of this kind that no earlier order takes meets this fault.
     pub fn fail_next(&self, op: Op, fault: Fault) {
-        lock(&self.script.faults).push_back((op, fault));
+        self.script.plan(op, fault);
     }
 
     /// From now on asks `director` what happens to each request that no order is for, as it comes.
     pub fn direct(&self, director: impl FnMut(Op, &str) -> Option<Fault> + Send + 'static) {
-        *lock(&self.script.director) = Some(Box::new(director));
+        self.script.direct(Box::new(director));
     }
 
     /// Forgets the faults that no request has met.
     pub fn mend(&self) {
-        lock(&self.script.faults).clear();
+        self.script.clear();
     }
 
     /// The requests so far, in the order of their arrival.
     pub fn requests(&self) -> Vec<Op> {
-        lock(&self.script.seen).clone()
-    }
-}
-
-impl Script {
-    /// Notes a request, and says what happens to it.
-    fn next(&self, op: Op, path: &str) -> Option<Fault> {
-        lock(&self.seen).push(op);
-        let mut faults = lock(&self.faults);
-        match faults.iter().position(|(of, _)| *of == op) {
-            Some(at) => faults.remove(at).map(|(_, fault)| fault),
-            None => lock(&self.director).as_mut()?(op, path),
-        }
+        self.script.seen()
     }
 }
 
@@ -239,10 +219,6 @@ impl Drop for Bucket {
     fn drop(&mut self) {
         self.server.abort();
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// `bucket.domain` and the plain domain; any other host is taken for a path-style one, such as an address.
@@ -277,9 +253,7 @@ async fn answer(
 ) -> io::Result<Response<s3s::Body>> {
     let op = Op::of(request.method(), request.uri().query().unwrap_or_default());
     let fault = script.next(op, request.uri().path());
-    let same = |late: &mut Request<_>| (late.method(), late.uri()) == (request.method(), request.uri());
-    let late = lock(&script.under_way).take_if(same);
-    if let Some(late) = late {
+    if let Some(late) = script.arrives_before(&request) {
         // Nobody hears of the answer.
         let _ = service.call(late).await;
     }
@@ -302,7 +276,7 @@ async fn answer(
         Some(Fault::UnderWay) => {
             let (head, body) = request.into_parts();
             let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
-            *lock(&script.under_way) = Some(Request::from_parts(head, s3s::Body::from(body)));
+            script.holds(Request::from_parts(head, s3s::Body::from(body)));
             Err(closed())
         }
         Some(fault @ (Fault::Refuse(..) | Fault::Drop | Fault::Hang)) => {

@@ -98,14 +98,10 @@ pub fn all() -> Vec<Cell> {
     points().flat_map(|point| combinations.clone().map(move |values| cell(point, values))).collect()
 }
 
-/// Three for each moment of each step, such that each value of each dimension meets each of them, and each two values
-/// of two dimensions meet somewhere.
+/// Nine for each moment of each step, such that there each two values of two dimensions meet.
 pub fn few() -> Vec<Cell> {
-    let of = |(number, point): (usize, _)| {
-        let (s, t) = (number % 3, number / 3 % 3);
-        [0, 1, 2].map(|n| cell(point, [n, (n + s) % 3, (n + t) % 3, (n + s + t) % 3]))
-    };
-    points().enumerate().flat_map(of).collect()
+    let nine = (0..9).map(|n| (n / 3, n % 3)).map(|(a, b)| [a, b, (a + b) % 3, (a + 2 * b) % 3]);
+    points().flat_map(|point| nine.clone().map(move |values| cell(point, values))).collect()
 }
 
 impl fmt::Display for Cell {

@@ -234,7 +234,7 @@ fn matrix(cells: &[Cell]) {
 }
 
 #[test]
-fn a_few_cells_of_the_crash_matrix_for_each_step_are_right() {
+fn killed_at_every_step_with_any_two_faults_each_message_is_stored_once_and_each_report_is_true() {
     matrix(&cells::few());
 }
 

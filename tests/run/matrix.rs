@@ -20,7 +20,7 @@ use crate::world::{SUBSCRIPTION, World};
 /// Of what is slow or late.
 const WHILE: Duration = Duration::from_millis(20);
 /// At a time, on each thread: most of them wait.
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 32;
 
 /// A world with five objects and entries for two more.
 struct Stage {
@@ -134,9 +134,8 @@ fn act_all(cells: &[Cell]) -> Vec<Line> {
     })
 }
 
-#[test]
-fn at_every_step_with_every_fault_and_every_rewind_each_message_is_stored_once_and_each_report_is_true() {
-    let cells = cells::all();
+/// Acts these cells, half of them on each of two threads, and prints them.
+fn matrix(cells: &[Cell]) {
     let (one, other) = cells.split_at(cells.len() / 2);
     let lines = thread::scope(|scope| {
         let one = scope.spawn(|| act_all(one));
@@ -150,25 +149,33 @@ fn at_every_step_with_every_fault_and_every_rewind_each_message_is_stored_once_a
     let (total, right) = total(&lines);
     println!("in process: {total}");
     assert!(right, "{total}; the lines above say what is wrong");
-    assert_eq!(lines.len(), STEPS.len() * MOMENTS.len() * 3 * 3 * 3 * 3);
 }
 
 #[test]
-fn in_the_short_matrix_each_value_meets_each_step_and_each_two_values_meet() {
+fn at_every_step_with_any_two_faults_and_every_rewind_each_message_is_stored_once_and_each_report_is_true() {
+    matrix(&cells::few());
+}
+
+#[test]
+#[ignore = "a minute: make crash-matrix"]
+fn every_cell_of_the_crash_matrix_is_right() {
+    let cells = cells::all();
+    assert_eq!(cells.len(), STEPS.len() * MOMENTS.len() * 3 * 3 * 3 * 3);
+    matrix(&cells);
+}
+
+#[test]
+fn in_the_short_matrix_each_two_values_meet_at_each_moment_of_each_step() {
     let values = |cell: &Cell| {
         let Cell { store, ack, head, back, .. } = cell;
         [format!("{store:?}"), format!("{ack:?}"), format!("{head:?}"), format!("{back}")]
     };
     let few = cells::few();
     for cell in cells::all() {
-        let wanted = values(&cell);
-        for one in 0..4 {
-            let at = few.iter().filter(|it| (it.step, it.moment) == (cell.step, cell.moment));
-            assert!(at.into_iter().any(|it| values(it)[one] == wanted[one]), "{cell}");
-            for other in 0..4 {
-                let both = |it: &&Cell| values(it)[one] == wanted[one] && values(it)[other] == wanted[other];
-                assert!(few.iter().any(|it| both(&it)), "{cell}");
-            }
+        let here: Vec<&Cell> = few.iter().filter(|it| (it.step, it.moment) == (cell.step, cell.moment)).collect();
+        for (one, other) in [(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)] {
+            let both = |it: &[String; 4]| [it[one].clone(), it[other].clone()];
+            assert!(here.iter().any(|it| both(&values(it)) == both(&values(&cell))), "{cell}: {one} and {other}");
         }
     }
 }
