@@ -20,7 +20,7 @@ use crate::world::{SUBSCRIPTION, World};
 /// Of what is slow or late.
 const WHILE: Duration = Duration::from_millis(20);
 /// At a time, on each thread: most of them wait.
-const AT_ONCE: usize = 32;
+const AT_ONCE: usize = 16;
 
 /// A world with five objects and entries for two more.
 struct Stage {
