@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 CARGO ?= cargo
 
-.PHONY: help demo test test-real pulsar-table simulate check bench fmt
+.PHONY: help demo test test-real pulsar-table crash-matrix simulate check bench fmt
 
 help: ## What there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -20,6 +20,9 @@ test-real: ## Only what runs against real components
 
 pulsar-table: ## Every kind of message and topic × producing client, on a real broker and on the embedded one
 	@tests/real/table
+
+crash-matrix: ## A death at every step × every fault of store, acknowledgement and head × rewinds: in process, then on real components
+	@tests/real/matrix
 
 simulate: ## Random histories over a model of broker and bucket: SEED=1 HISTORIES=100000 (a plain test runs 400)
 	@SEED=$(or $(SEED),1) HISTORIES=$(or $(HISTORIES),100000) $(CARGO) test --quiet --release --locked --workspace --test simulate a_fixed_set -- --nocapture

@@ -171,6 +171,11 @@ impl Broker {
         self.shared.lock().script.plan(when, act);
     }
 
+    /// From now on asks `director` what happens to each command for which no fault is planned, as it comes.
+    pub fn direct(&self, director: impl FnMut(CommandType) -> Option<Act> + Send + 'static) {
+        self.shared.lock().script.direct(Box::new(director));
+    }
+
     /// Faults that have not happened yet: a test that planned some ends with 0.
     pub fn faults_left(&self) -> usize {
         self.shared.lock().script.left()

@@ -3,11 +3,14 @@
 //! Owns: the server, its address and keys, and the faults that a test orders from it. Does not own: the objects
 //! (`testing::shelf`). It takes both ways of addressing, checks every signature, and stops when dropped.
 
-use std::collections::{BTreeMap, VecDeque};
+mod script;
+
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::time::Duration;
 
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -21,6 +24,7 @@ use s3s::service::{S3Service, S3ServiceBuilder};
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 
+use self::script::Script;
 use super::shelf::{Shelf, Stored};
 use crate::encode::spool::hex;
 use crate::store::{Addressing, Keys, Limits, Settings};
@@ -77,6 +81,10 @@ pub enum Fault {
     Drop,
     /// Read, not done, and never answered.
     Hang,
+    /// Done after this time.
+    Slow(Duration),
+    /// Read, and the connection closed; done just before the next request of this method and address.
+    UnderWay,
 }
 
 pub struct Bucket {
@@ -85,12 +93,6 @@ pub struct Bucket {
     shelf: Shelf,
     script: Arc<Script>,
     server: JoinHandle<()>,
-}
-
-#[derive(Default)]
-struct Script {
-    faults: Mutex<VecDeque<(Op, Fault)>>,
-    seen: Mutex<Vec<Op>>,
 }
 
 impl Bucket {
@@ -194,17 +196,22 @@ impl Bucket {
 
     /// The next request of this kind that no earlier order takes meets this fault.
     pub fn fail_next(&self, op: Op, fault: Fault) {
-        lock(&self.script.faults).push_back((op, fault));
+        self.script.plan(op, fault);
+    }
+
+    /// From now on asks `director` what happens to each request that no order is for, as it comes.
+    pub fn direct(&self, director: impl FnMut(Op, &str) -> Option<Fault> + Send + 'static) {
+        self.script.direct(Box::new(director));
     }
 
     /// Forgets the faults that no request has met.
     pub fn mend(&self) {
-        lock(&self.script.faults).clear();
+        self.script.clear();
     }
 
     /// The requests so far, in the order of their arrival.
     pub fn requests(&self) -> Vec<Op> {
-        lock(&self.script.seen).clone()
+        self.script.seen()
     }
 }
 
@@ -212,10 +219,6 @@ impl Drop for Bucket {
     fn drop(&mut self) {
         self.server.abort();
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// `bucket.domain` and the plain domain; any other host is taken for a path-style one, such as an address.
@@ -249,12 +252,11 @@ async fn answer(
     request: Request<Incoming>,
 ) -> io::Result<Response<s3s::Body>> {
     let op = Op::of(request.method(), request.uri().query().unwrap_or_default());
-    lock(&script.seen).push(op);
-    let fault = {
-        let mut faults = lock(&script.faults);
-        let next = faults.iter().position(|(of, _)| *of == op);
-        next.and_then(|at| faults.remove(at)).map(|(_, fault)| fault)
-    };
+    let fault = script.next(op, request.uri().path());
+    if let Some(late) = script.arrives_before(&request) {
+        // Nobody hears of the answer.
+        let _ = service.call(late).await;
+    }
     let closed = || io::Error::other("the script closes the connection");
     let forward = async |request| {
         hyper::service::Service::call(&service, request).await.map_err(|error| io::Error::other(format!("{error:?}")))
@@ -266,6 +268,16 @@ async fn answer(
         Some(Fault::StoreThenHang) => {
             forward(request).await?;
             std::future::pending().await
+        }
+        Some(Fault::Slow(time)) => {
+            tokio::time::sleep(time).await;
+            forward(request).await
+        }
+        Some(Fault::UnderWay) => {
+            let (head, body) = request.into_parts();
+            let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
+            script.holds(Request::from_parts(head, s3s::Body::from(body)));
+            Err(closed())
         }
         Some(fault @ (Fault::Refuse(..) | Fault::Drop | Fault::Hang)) => {
             request.into_body().collect().await.map_err(io::Error::other)?;

@@ -9,7 +9,7 @@ use crate::harness::{Stage, component, script};
 use crate::process::{end, start};
 use crate::proxies::before_broker;
 use crate::tls::{front, heard};
-use crate::wire::{Late, Script, Wire};
+use crate::wire::{Current, Late, Script, Wire};
 
 /// Nobody listens at the first port there is.
 const DEAD: &str = "127.0.0.1:1";
@@ -41,7 +41,7 @@ fn a_refused_token_is_refused_by_the_first_of_several_hosts() {
     let (_, host) = address.split_once("://").unwrap();
     let (reached, _end) = mpsc::channel();
     let wire = Wire::new(Script::Watch, Late::default(), reached);
-    let [one, other] = [0; 2].map(|_| before_broker(&wire, host));
+    let [one, other] = [0; 2].map(|_| before_broker(&Current::of(&wire), host));
     stage.text("service_url", &format!("pulsar://{one},{other}"));
     stage.variable("TDMQ_BACKUP_TOKEN", "e30.e30.c2lnbmVkIGJ5IG5vYm9keQ");
     let run = stage.invoke();
@@ -99,7 +99,7 @@ fn a_challenge_in_the_middle_of_a_run_is_answered_and_the_run_goes_on() {
     let address = component("REAL_BROKER_URL");
     let (reached, _end) = mpsc::channel();
     let wire = Wire::new(Script::Watch, Late::default(), reached);
-    let door = before_broker(&wire, address.split_once("://").unwrap().1);
+    let door = before_broker(&Current::of(&wire), address.split_once("://").unwrap().1);
     // Object after object, so that it takes some seconds.
     stage.text("service_url", &format!("pulsar://{door}")).number("max_messages", 1).number("max_objects", 1000);
     let run = stage.invoke();

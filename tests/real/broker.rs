@@ -20,12 +20,17 @@ pub struct Standing {
 }
 
 pub fn standing(http: &str, token: &str, topic: &str) -> Standing {
+    standing_of(http, token, topic, SUBSCRIPTION)
+}
+
+/// `name`: letters, digits and `-`.
+pub fn standing_of(http: &str, token: &str, topic: &str, name: &str) -> Standing {
     let path = path_of(topic);
     let internal = get(http, token, &format!("/admin/v2/{path}/internalStats")).1;
     let stats = get(http, token, &format!("/admin/v2/{path}/stats")).1;
-    let subscription = &stats["subscriptions"][SUBSCRIPTION];
+    let subscription = &stats["subscriptions"][name];
     Standing {
-        mark_delete: internal["cursors"][SUBSCRIPTION]["markDeletePosition"].as_str().map(str::to_owned),
+        mark_delete: internal["cursors"][name]["markDeletePosition"].as_str().map(str::to_owned),
         backlog: subscription["msgBacklog"].as_u64(),
         consumers: subscription["consumers"].as_array().map_or(0, Vec::len),
     }

@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::harness::{Stage, component, entry_of, script};
 use crate::process::{end, lines};
 use crate::proxies::{before_broker, before_store};
-use crate::wire::{Late, Moment, Script, Wire};
+use crate::wire::{Current, Late, Moment, Script, Wire};
 
 const LIMIT: Duration = Duration::from_secs(60);
 /// Runs after the crash: one may still find the dead run's consumer, the last one finds nothing.
@@ -62,8 +62,9 @@ impl Cell {
     pub fn run_with(&mut self, script: Script, late: Late) -> (Arc<Wire>, Option<String>) {
         let (tell, told) = mpsc::channel();
         let wire = Wire::new(script, late, tell.clone());
-        let broker = before_broker(&wire, component("REAL_BROKER_URL").strip_prefix("pulsar://").unwrap());
-        let store = before_store(&wire, &store());
+        let current = Current::of(&wire);
+        let broker = before_broker(&current, component("REAL_BROKER_URL").strip_prefix("pulsar://").unwrap());
+        let store = before_store(&current, &store());
         self.stage.text("service_url", &format!("pulsar://{broker}")).text("endpoint", &format!("http://{store}"));
         let mut child =
             self.stage.command().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

@@ -10,10 +10,13 @@ mod caps;
 mod cells;
 mod door;
 mod harness;
+#[path = "../matrix/history.rs"]
+mod history;
 mod interruptions;
 mod java;
 mod kills;
 mod lambda;
+mod matrix;
 mod messages;
 mod missing;
 mod partitions;

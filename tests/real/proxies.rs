@@ -11,15 +11,18 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use prost::Message as _;
-use pulsar::proto::{BaseCommand, base_command::Type};
+use pulsar::proto::{BaseCommand, CommandAck, CommandAckResponse, base_command::Type};
 
-use crate::wire::{Verdict, Wire};
+use crate::wire::{Current, Verdict, Wire};
+
+const REFUSAL: &[u8] = b"HTTP/1.1 403 Forbidden\r\nContent-Type: application/xml\r\nContent-Length: 75\r\n\r\n\
+    <Error><Code>AccessDenied</Code><Message>not by this test</Message></Error>";
 
 /// One connection's two directions share what the answer to wait for is.
 type Awaited = Arc<Mutex<Option<Type>>>;
 
 /// Listens in front of a broker, and answers `host:port`.
-pub fn before_broker(wire: &Arc<Wire>, broker: &str) -> String {
+pub fn before_broker(wire: &Current, broker: &str) -> String {
     let address = format!("pulsar://{broker}");
     relay(wire, broker, move |wire, door, client, server| {
         let awaited = Awaited::default();
@@ -46,6 +49,12 @@ fn to_broker(wire: &Wire, mut from: TcpStream, mut to: TcpStream, awaited: &Awai
                 Verdict::Pass => {}
                 Verdict::Withhold => *awaited.lock().unwrap() = Some(kind),
                 Verdict::Half | Verdict::Stop => return Err(wire.stop()),
+                Verdict::Lose | Verdict::Unanswered => return Err(io::ErrorKind::ConnectionAborted.into()),
+                Verdict::Slow(time) => thread::sleep(time),
+                Verdict::Forge => {
+                    wire.forward(&mut from, &receipt(command))?;
+                    continue;
+                }
             }
         }
         wire.forward(&mut to, &frame)?;
@@ -83,12 +92,23 @@ fn from_broker(
             && found.broker_service_url.as_deref() == Some(broker)
         {
             found.broker_service_url = Some(format!("pulsar://{door}"));
-            let size = command.encoded_len() as u32;
-            frame = [(size + 4).to_be_bytes(), size.to_be_bytes()].concat();
-            frame.extend(command.encode_to_vec());
+            frame = bare(&command);
         }
         wire.forward(&mut to, &frame)?;
     }
+}
+
+/// What the broker answers to an acknowledgement, done or not.
+fn receipt(command: BaseCommand) -> Vec<u8> {
+    let CommandAck { consumer_id, request_id, .. } = command.ack.expect("only acknowledgements have receipts");
+    let answer = CommandAckResponse { consumer_id, request_id, ..Default::default() };
+    bare(&BaseCommand { r#type: Type::AckResponse as i32, ack_response: Some(answer), ..Default::default() })
+}
+
+/// The frame of a command with nothing behind it.
+fn bare(command: &BaseCommand) -> Vec<u8> {
+    let size = command.encoded_len() as u32;
+    [&(size + 4).to_be_bytes()[..], &size.to_be_bytes(), &command.encode_to_vec()].concat()
 }
 
 /// `[total u32][command size u32][command]…`, whole.
@@ -104,7 +124,7 @@ fn frame(from: &mut TcpStream) -> io::Result<(Vec<u8>, BaseCommand)> {
 }
 
 /// Listens in front of an S3 server, and answers `host:port`.
-pub fn before_store(wire: &Arc<Wire>, store: &str) -> String {
+pub fn before_store(wire: &Current, store: &str) -> String {
     relay(wire, store, |wire, _, mut client, mut server| {
         loop {
             let (head, body) = http(&mut client, false)?;
@@ -117,11 +137,23 @@ pub fn before_store(wire: &Arc<Wire>, store: &str) -> String {
                     wire.forward(&mut server, &request[..head.len() + body.len() / 2])?;
                     return Err(wire.stop());
                 }
-                Verdict::Pass | Verdict::Withhold => wire.forward(&mut server, &request)?,
+                Verdict::Lose => return Err(io::ErrorKind::ConnectionAborted.into()),
+                Verdict::Forge => {
+                    wire.forward(&mut client, REFUSAL)?;
+                    continue;
+                }
+                Verdict::Slow(time) => {
+                    thread::sleep(time);
+                    wire.forward(&mut server, &request)?;
+                }
+                Verdict::Pass | Verdict::Withhold | Verdict::Unanswered => wire.forward(&mut server, &request)?,
             }
             let (head, body) = http(&mut server, label.starts_with("HEAD"))?;
             if matches!(verdict, Verdict::Withhold) {
                 return Err(wire.stop());
+            }
+            if matches!(verdict, Verdict::Unanswered) {
+                return Err(io::ErrorKind::ConnectionAborted.into());
             }
             wire.forward(&mut client, &[head.as_bytes(), &body].concat())?;
         }
@@ -159,22 +191,22 @@ pub fn http(from: &mut TcpStream, bodyless: bool) -> io::Result<(String, Vec<u8>
 
 /// Accepts connections until the test process ends; each is served by a thread of its own.
 fn relay(
-    wire: &Arc<Wire>,
+    current: &Current,
     to: &str,
     serve: impl Fn(Arc<Wire>, String, TcpStream, TcpStream) -> io::Result<()> + Send + Sync + 'static,
 ) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let door = listener.local_addr().unwrap().to_string();
-    let (wire, to, own, serve) = (Arc::clone(wire), to.to_owned(), door.clone(), Arc::new(serve));
+    let (current, to, own, serve) = (current.clone(), to.to_owned(), door.clone(), Arc::new(serve));
     thread::spawn(move || {
         for client in listener.incoming() {
-            let client = client.unwrap();
+            let (client, wire) = (client.unwrap(), current.get());
             let server = TcpStream::connect(&to).unwrap();
             for socket in [&client, &server] {
                 socket.set_nodelay(true).unwrap();
                 wire.keep(socket.try_clone().unwrap());
             }
-            let (wire, own, serve) = (Arc::clone(&wire), own.clone(), Arc::clone(&serve));
+            let (own, serve) = (own.clone(), Arc::clone(&serve));
             thread::spawn(move || {
                 let ends = [client.try_clone().unwrap(), server.try_clone().unwrap()];
                 let _ = serve(Arc::clone(&wire), own, client, server);

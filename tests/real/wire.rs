@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use crate::proxies::http;
 
@@ -29,8 +30,30 @@ pub enum Script {
     LateBefore(usize),
 }
 
+/// Decides on each request: its name and its bytes.
+pub type Direct = Box<dyn Fn(&str, &[u8]) -> Verdict + Send + Sync>;
+
+/// The wire that whoever connects next is on: relays outlive runs.
+#[derive(Clone)]
+pub struct Current(Arc<Mutex<Arc<Wire>>>);
+
+impl Current {
+    pub fn of(wire: &Arc<Wire>) -> Self {
+        Current(Arc::new(Mutex::new(Arc::clone(wire))))
+    }
+
+    pub fn set(&self, wire: &Arc<Wire>) {
+        *self.0.lock().unwrap() = Arc::clone(wire);
+    }
+
+    pub fn get(&self) -> Arc<Wire> {
+        Arc::clone(&self.0.lock().unwrap())
+    }
+}
+
 pub struct Wire {
     script: Script,
+    direct: Option<Direct>,
     late: Late,
     reached: Sender<Option<String>>,
     state: Mutex<State>,
@@ -70,12 +93,26 @@ pub enum Verdict {
     Half,
     Withhold,
     Stop,
+    /// Not forwarded, and its connection closed.
+    Lose,
+    /// Forwarded, and its connection closed instead of the answer.
+    Unanswered,
+    /// Forwarded after this time.
+    Slow(Duration),
+    /// Not forwarded, and answered: the store's with a refusal, an acknowledgement with a receipt.
+    Forge,
 }
 
 impl Wire {
     /// `None` is sent on `reached` when the script's moment has come.
     pub fn new(script: Script, late: Late, reached: Sender<Option<String>>) -> Arc<Self> {
-        Arc::new(Wire { script, late, reached, state: Mutex::default() })
+        Arc::new(Wire { script, direct: None, late, reached, state: Mutex::default() })
+    }
+
+    /// A wire whose every request `direct` decides on.
+    pub fn directed(direct: Direct, reached: Sender<Option<String>>) -> Arc<Self> {
+        let (script, late) = (Script::Watch, Late::default());
+        Arc::new(Wire { script, direct: Some(direct), late, reached, state: Mutex::default() })
     }
 
     /// The answer to the late request, once it was delivered.
@@ -110,6 +147,9 @@ impl Wire {
 
     /// Notes a request, and what is to become of it.
     pub fn request(&self, label: String, bytes: &[u8]) -> Verdict {
+        if let Some(direct) = &self.direct {
+            return direct(&label, bytes);
+        }
         let mut state = self.state();
         state.requests.push(label);
         match self.script {

@@ -12,7 +12,10 @@ mod consumer;
 mod deaths;
 mod heads;
 mod histories;
+#[path = "../matrix/history.rs"]
+mod history;
 mod interruptions;
+mod matrix;
 mod meetings;
 mod missing;
 mod partitions;

@@ -178,6 +178,21 @@ impl World {
         report
     }
 
+    /// A run that dies once `dead` holds, which is asked whenever the run would go on. `None` if it died.
+    pub async fn run_unless(&self, dead: impl Fn() -> bool) -> Option<Report> {
+        let function = self.function();
+        let mut watch = |_| {};
+        let mut run = Some(Box::pin(function.invoke(None, &self.clock, &mut watch)));
+        let report = poll_fn(|context| match dead() {
+            true => Poll::Ready(None),
+            false => run.as_mut().unwrap().as_mut().poll(context).map(Some),
+        });
+        let report = report.await;
+        drop(run.take());
+        self.let_go().await;
+        report
+    }
+
     /// A run to which something happens at its `k`th request, while nobody waits for it; then it goes on to its
     /// end. `None` if it made fewer requests: then nothing happened.
     pub async fn run_interrupted_at(&self, k: usize, happens: impl AsyncFnOnce()) -> Option<Report> {

@@ -68,9 +68,13 @@ impl Act {
     }
 }
 
+/// Decides on each command as it comes.
+type Director = Box<dyn FnMut(CommandType) -> Option<Act> + Send>;
+
 #[derive(Default)]
 pub(super) struct Script {
     planned: Vec<(When, usize, Act)>,
+    director: Option<Director>,
 }
 
 impl Script {
@@ -79,14 +83,23 @@ impl Script {
         self.planned.push((when, 0, act));
     }
 
+    pub fn direct(&mut self, director: Director) {
+        self.director = Some(director);
+    }
+
     /// Counts one command and says what happens to it. Of several acts that are due, the first; the
     /// others follow with the next commands of the kind.
     pub fn hit(&mut self, kind: CommandType) -> Option<Act> {
         for (when, seen, _) in &mut self.planned {
             *seen += usize::from(when.kind == kind);
         }
-        let due = self.planned.iter().position(|(when, seen, _)| when.kind == kind && *seen >= when.nth)?;
-        Some(self.planned.remove(due).2)
+        let due = self.planned.iter().position(|(when, seen, _)| when.kind == kind && *seen >= when.nth);
+        let act = match due {
+            Some(due) => self.planned.remove(due).2,
+            None => self.director.as_mut()?(kind)?,
+        };
+        assert!(act.fits(kind), "{act:?} cannot happen to {kind:?}");
+        Some(act)
     }
 
     pub fn left(&self) -> usize {
