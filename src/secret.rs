@@ -26,7 +26,7 @@ impl Secret {
             let char = |byte: u8| byte.is_ascii_alphanumeric() || plain.as_bytes().contains(&byte);
             self.0.bytes().map(|byte| if char(byte) { char::from(byte).into() } else { escape(byte) }).collect()
         };
-        let (upper, lower): (fn(u8) -> String, fn(u8) -> String) = (|b| format!("%{b:02X}"), |b| format!("%{b:02x}"));
+        let (upper, lower) = (|byte: u8| format!("%{byte:02X}"), |byte: u8| format!("%{byte:02x}"));
         let hex = hex(self.0.as_bytes());
         let forms = [
             escaped("-._~", upper),
