@@ -3,6 +3,7 @@
 mod again;
 mod faults;
 mod objects;
+mod operations;
 mod parts;
 mod refused;
 mod secrets;
