@@ -1,6 +1,7 @@
 //! AWS Lambda: the runtime's loop around the shell.
 
-use lambda_runtime::{Diagnostic, LambdaEvent, run, service_fn};
+use lambda_runtime::tower::{ServiceExt, layer::layer_fn};
+use lambda_runtime::{Diagnostic, LambdaEvent, LambdaInvocation, Runtime, service_fn};
 use serde_json::Value;
 
 use crate::shell::{Failed, Shell};
@@ -11,11 +12,21 @@ impl From<Failed> for Diagnostic {
     }
 }
 
-/// Serves invocations until the platform ends the instance.
+/// Serves invocations until the platform ends the instance, or `Ok` once this one is over.
 pub async fn serve(shell: Shell) -> Result<(), lambda_runtime::Error> {
     let shell = &shell;
     let invoke = async |event: LambdaEvent<Value>| {
         shell.invoke(&event.payload, &event.context.request_id, event.context.deadline).await
     };
-    run(service_fn(invoke)).await
+    // Around the runtime's own service, which has sent the reply when it is done.
+    let ends = layer_fn(|replying| {
+        ServiceExt::<LambdaInvocation>::and_then(replying, async |()| match shell.is_over() {
+            true => Err(lambda_runtime::Error::from("the instance is over")),
+            false => Ok(()),
+        })
+    });
+    match Runtime::new(service_fn(invoke)).layer(ends).run().await {
+        Err(_) if shell.is_over() => Ok(()),
+        ended => ended,
+    }
 }

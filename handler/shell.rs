@@ -2,6 +2,7 @@
 
 use std::env;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -26,11 +27,20 @@ impl From<&Error> for Failed {
 }
 
 /// The function, or why there is none.
-pub struct Shell(Result<Function, Error>);
+pub struct Shell {
+    function: Result<Function, Error>,
+    over: AtomicBool,
+}
 
 impl Shell {
     pub fn cold_start() -> Self {
-        Shell(Function::load(packaged_rule().as_deref(), Clock::system()))
+        Shell { function: Function::load(packaged_rule().as_deref(), Clock::system()), over: AtomicBool::new(false) }
+    }
+
+    /// Whether this instance can do nothing more: its keys came with it and have ended, and a new one gets new ones.
+    /// A platform's loop asks after each reply, and returns; then the process ends with exit code 1.
+    pub fn is_over(&self) -> bool {
+        self.over.load(Relaxed)
     }
 
     /// One run. `deadline_ms` is the platform's, ms since the epoch; one that has passed means that it is
@@ -41,7 +51,7 @@ impl Shell {
     /// `request` is the platform's name for this event, the same each time that it is delivered.
     pub async fn invoke(&self, event: &Value, request: &str, deadline_ms: u64) -> Result<Value, Failed> {
         let clock = Clock::system();
-        let function = self.0.as_ref().map_err(logged)?;
+        let function = self.function.as_ref().map_err(logged)?;
         let mut seek = Event::from_value(event).map_err(|error| logged(&error))?.seek;
         if let Some(seek) = &mut seek {
             seek.id.get_or_insert_with(|| format!("request {request}"));
@@ -49,6 +59,7 @@ impl Shell {
         let left = Duration::from_millis(deadline_ms.saturating_sub(clock.now_ms()));
         let deadline = (!left.is_zero()).then(|| clock.now() + left);
         let report = function.obey(seek, deadline, &clock, &mut |_| {}).await;
+        self.over.fetch_or(report.ends_instance, Relaxed);
         reply(&report)
     }
 }

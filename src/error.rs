@@ -5,6 +5,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::iter;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -52,19 +53,32 @@ impl Kind {
 pub struct Error {
     kind: Kind,
     doing: String,
+    ends_instance: bool,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
 impl Error {
     /// `doing` is a whole sentence without a full stop, lower case: what failed and what to do about it.
     pub fn new(kind: Kind, doing: impl Into<String>) -> Self {
-        Error { kind, doing: doing.into(), source: None }
+        Error { kind, doing: doing.into(), ends_instance: false, source: None }
     }
 
     /// Adds the reason. It is printed after `doing`, so `doing` must not repeat it.
     pub fn because(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
+    }
+
+    /// Says that no later run of this process can do better: what it was started with, its keys, has ended.
+    pub fn ending_instance(mut self) -> Self {
+        self.ends_instance = true;
+        self
+    }
+
+    /// Whether this error, or one of its reasons, is [`ending_instance`](Error::ending_instance).
+    pub fn ends_instance(&self) -> bool {
+        let chain = iter::successors(Some(self as &(dyn StdError + 'static)), |error| (*error).source());
+        chain.filter_map(|error| error.downcast_ref::<Error>()).any(|error| error.ends_instance)
     }
 
     pub fn kind(&self) -> Kind {

@@ -193,6 +193,9 @@ pub struct Report {
     pub warnings: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<Failure>,
+    /// The store refused the keys that this process was started with: only a new one can get others.
+    #[serde(skip)]
+    pub ends_instance: bool,
     pub version: &'static str,
 }
 
@@ -221,6 +224,7 @@ impl Report {
             peak_memory_bytes: None,
             warnings,
             error: None,
+            ends_instance: false,
             version: env!("CARGO_PKG_VERSION"),
         }
     }
@@ -236,6 +240,7 @@ impl Report {
     /// Ends the report with an error. What was stored before it stays in the report; a run that somebody
     /// else interrupted after that has stored, and says so.
     pub fn failed(&mut self, error: &Error) {
+        self.ends_instance |= error.ends_instance();
         if error.kind() == Kind::Busy && self.outcome == Outcome::Stored {
             self.warnings.push(error.chain());
             return;

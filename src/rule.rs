@@ -29,6 +29,7 @@ pub use values::Malformed;
 pub use crate::store::Addressing;
 use crate::{Error, Kind, Result, Secret, tls};
 use file::Sheet;
+pub(crate) use values::shown;
 use values::{Value, looks_like_a_token};
 
 /// What a run does: checked as a whole, every part in the type the program uses.

@@ -9,6 +9,7 @@
 //! Owns: the seam and what its answers mean. Does not own: key names, what is in an object, when to
 //! try again in another run. Nothing here logs.
 
+mod answer;
 mod credentials;
 mod dispatch;
 mod endpoint;

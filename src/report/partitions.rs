@@ -66,6 +66,7 @@ impl Report {
             self.bytes += one.bytes;
             self.skipped_entries += one.skipped_entries;
             self.open_chunks += one.open_chunks;
+            self.ends_instance |= one.ends_instance;
             self.phases.add(&one.phases);
             for mut object in one.objects {
                 object.partition = Some(partition);

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use rustls::RootCertStore;
 
 use super::Problem;
-use super::values::Value;
+use super::values::{Value, looks_like_a_token};
 use crate::Secret;
 
 /// Every key of a rule with the way it is written; `deploy` is the table of [`DEPLOY`].
@@ -118,7 +118,10 @@ impl Sheet {
             Some(nearest) => format!("is not a known {what}: did you mean {prefix}{nearest}?"),
             None => format!("is not a known {what}: remove it"),
         };
-        let label: String = label.chars().filter(|c| !c.is_control()).take(60).collect();
+        let label = match looks_like_a_token(label) {
+            true => "***".to_owned(),
+            false => label.chars().filter(|c| !c.is_control()).take(60).collect(),
+        };
         self.problem(label, message);
     }
 }

@@ -43,8 +43,8 @@ impl fmt::Display for Value {
 
 /// `text` quoted, on one line, at most about 100 characters of it. What could be a token in the
 /// wrong place, or a password in an address, is not shown.
-pub(super) fn shown(text: &str) -> String {
-    if looks_like_a_token(text) || (text.contains(':') && text.contains('@')) {
+pub(crate) fn shown(text: &str) -> String {
+    if looks_like_a_token(text) || looks_like_a_key(text) || (text.contains(':') && text.contains('@')) {
         return "*** (not shown: it could be a secret)".into();
     }
     match text.char_indices().nth(100) {
@@ -56,6 +56,17 @@ pub(super) fn shown(text: &str) -> String {
 /// Every JSON Web Token begins with this, `{"` in base64; the same letters inside a word are none.
 pub(super) fn looks_like_a_token(text: &str) -> bool {
     text.match_indices("eyJ").any(|(at, _)| !text[..at].ends_with(|c: char| c.is_ascii_alphanumeric()))
+}
+
+/// The keys of both clouds are digits and letters of both cases, and of these lengths; session tokens are long.
+fn looks_like_a_key(text: &str) -> bool {
+    text.split(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '='))).any(|run| {
+        let has = |kind: fn(&char) -> bool| run.chars().any(|c| kind(&c));
+        matches!(run.len(), 32 | 36 | 40 | 100..)
+            && has(char::is_ascii_digit)
+            && has(char::is_ascii_uppercase)
+            && has(char::is_ascii_lowercase)
+    })
 }
 
 /// Text that is not blank, has no blanks around it and no control characters.

@@ -76,6 +76,11 @@ impl Keys {
         &self.secret
     }
 
+    /// Whether a platform gave them to this process for a while: a new process gets new ones.
+    pub(super) fn are_temporary(&self) -> bool {
+        self.token.is_some()
+    }
+
     pub(super) fn token(&self) -> Option<&Secret> {
         self.token.as_ref()
     }
@@ -86,7 +91,7 @@ impl Keys {
         for secret in [Some(&self.secret), self.token.as_ref(), Some(&self.id)].into_iter().flatten() {
             // A real one is longer; a short one, of a server for tests, may be part of any word.
             if secret.reveal().len() >= 8 {
-                text = text.replace(secret.reveal(), "***");
+                text = secret.redact(&text);
             }
         }
         text

@@ -6,10 +6,9 @@
 //!                                                                          └─ else Failure
 //! ```
 //!
-//! Owns: addressing, the conditions that rusoto's requests have no field for, the signature (rusoto's own code,
-//! called here because it covers the host), and keeping from rusoto what it cannot take: it panics
-//! on a header that is not ASCII or not the number it expects. Does not own: trying again, and what a
-//! failure means.
+//! Owns: addressing, the conditions that rusoto's requests have no field for, and the signature (rusoto's own code,
+//! called here because it covers the host; it reads the machine's clock at each try). Does not own: what rusoto may
+//! see of an answer ([`super::answer`]), trying again, and what a failure means.
 //!
 //! A value of this lives for one request. What went wrong is left in its slot, since rusoto's own error is
 //! a string.
@@ -26,9 +25,10 @@ use rusoto_core::request::{DispatchSignedRequest, DispatchSignedRequestFuture, H
 use rusoto_core::signature::{SignedRequest, SignedRequestPayload};
 use rusoto_core::{ByteStream, Client as Unsigned};
 
+use super::answer::{ends_by_itself, holds_error, is_readable, is_success, readable};
 use super::credentials::Keys;
 use super::endpoint::Endpoint;
-use super::failure::{Doing, Failure, Meaning, holds_error};
+use super::failure::{Doing, Failure, Meaning};
 use super::limits::{Allowance, Pace};
 use super::wire::{Client, Incoming, Outgoing, reasons};
 
@@ -44,10 +44,12 @@ pub(super) struct Line {
 /// What becomes of the body of an answer.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Answer {
-    /// Read to its end here; more than this many bytes is a failure.
+    /// An object's bytes, read to their end here; more than this many are a failure.
     Whole(usize),
-    /// Handed on while it arrives.
+    /// An object's bytes, handed on while they arrive.
     Streamed,
+    /// What the store itself says, read to its end here; more than this many bytes are a failure.
+    Document(usize),
 }
 
 #[derive(Clone)]
@@ -88,7 +90,9 @@ impl Call {
         }
         let pace = Pace::default();
         let request = self.prepare(request, &pace)?;
-        let (head, changes) = (request.method() == Method::HEAD, !request.method().is_safe());
+        let method = request.method().clone();
+        let signed = request.headers().get("x-amz-date").and_then(|date| date.to_str().ok()).unwrap_or_default();
+        let signed = signed.to_owned();
         let empty = request.body().size_hint().exact() == Some(0);
         // hyper takes the first chunk together with the head: none taken, nothing sent.
         let sent = || empty || pace.count() > 0;
@@ -112,32 +116,43 @@ impl Call {
             }
             Ok(Ok(answer)) => answer,
         };
-        let status = answer.status().as_u16();
         let (parts, mut body) = answer.into_parts();
-        if !parts.status.is_success() {
+        let status = parts.status.as_u16();
+        let refused = |text: &[u8]| self.doing.refused(status, &parts.headers, text, &self.line.keys, &signed);
+        if !is_success(&method, status) {
             // A refusal whose text is cut short is still a refusal.
             let mut text = BytesMut::new();
             let _ = self.read(&mut body, REFUSAL, &mut text).await;
-            return Err(self.doing.refused(status, &parts.headers, &text, &self.line.keys));
+            return Err(refused(&text));
         }
-        let body = match self.answer {
-            Answer::Streamed => ByteStream::new(Incoming(body)),
-            Answer::Whole(most) => {
-                let mut whole = BytesMut::new();
-                self.read(&mut body, most, &mut whole).await?;
-                if changes && holds_error(&whole) {
-                    return Err(self.doing.refused(status, &parts.headers, &whole, &self.line.keys));
-                }
-                ByteStream::from(whole.to_vec())
+        let mut whole = BytesMut::new();
+        match self.answer {
+            Answer::Whole(_) | Answer::Streamed if !ends_by_itself(&method, &parts.headers) => {
+                return Err(self.doing.fails(Meaning::Garbled, "the answer does not say where the object ends"));
             }
-        };
+            Answer::Streamed => {}
+            Answer::Whole(most) => self.read(&mut body, most, &mut whole).await?,
+            Answer::Document(most) => {
+                self.read(&mut body, most, &mut whole).await?;
+                if holds_error(&whole) {
+                    return Err(refused(&whole));
+                }
+                // rusoto reads no other ones.
+                if matches!(method, Method::GET | Method::POST) && !is_readable(&whole) {
+                    return Err(self.doing.fails(Meaning::Garbled, "the answer is not whole, or is none of a store"));
+                }
+            }
+        }
         let Ok(status) = status.try_into() else {
             return Err(self.doing.fails(Meaning::Garbled, "the answer has no valid status"));
         };
         Ok(HttpResponse {
             status,
-            body,
-            headers: readable(&parts.headers, head)
+            body: match self.answer {
+                Answer::Streamed => ByteStream::new(Incoming(body)),
+                Answer::Whole(_) | Answer::Document(_) => ByteStream::from(whole.to_vec()),
+            },
+            headers: readable(&parts.headers, method == Method::HEAD)
                 .into_iter()
                 .filter_map(|(name, value)| Some((name.parse().ok()?, value)))
                 .collect(),
@@ -198,8 +213,11 @@ impl Call {
                 Ok(None) => return Ok(()),
             };
             if into.len() + chunk.len() > most {
-                let why = format!("the answer is longer than {most} bytes");
-                return Err(self.doing.fails(Meaning::Oversized, &why));
+                let meaning = match self.answer {
+                    Answer::Whole(_) | Answer::Streamed => Meaning::Oversized,
+                    Answer::Document(_) => Meaning::Garbled,
+                };
+                return Err(self.doing.fails(meaning, &format!("the answer is longer than {most} bytes")));
             }
             into.extend_from_slice(&chunk);
         }
@@ -227,22 +245,4 @@ async fn next(body: &mut hyper::body::Incoming) -> Option<Result<Bytes, hyper::E
             Err(error) => return Some(Err(error)),
         }
     }
-}
-
-/// The headers that are used and that rusoto takes without a panic.
-fn readable(headers: &HeaderMap, head: bool) -> Vec<(String, String)> {
-    let mut kept = Vec::new();
-    for (name, value) in headers {
-        let Ok(value) = value.to_str() else { continue };
-        let name = name.as_str();
-        // COS names user metadata its own way when it takes a request for one of its own kind.
-        if let Some(rest) = name.strip_prefix("x-amz-meta-").or_else(|| name.strip_prefix("x-cos-meta-")) {
-            kept.push((format!("x-amz-meta-{rest}"), value.to_owned()));
-        } else if name == "x-amz-server-side-encryption" || name == "x-cos-server-side-encryption" {
-            kept.push(("x-amz-server-side-encryption".to_owned(), value.to_owned()));
-        } else if name == "etag" || (head && name == "content-length" && value.parse::<i64>().is_ok()) {
-            kept.push((name.to_owned(), value.to_owned()));
-        }
-    }
-    kept
 }

@@ -28,18 +28,26 @@ pub struct Limits {
     pub pause: Duration,
 }
 
-/// No wait between two tries is longer.
+/// No wait between two tries is longer, unless the store asks for it.
 const LONGEST: Duration = Duration::from_secs(5);
 
+/// A store that asks for more (`Retry-After`) is left to the next run.
+const LONGEST_ASKED: Duration = Duration::from_secs(30);
+
 impl Limits {
-    /// The wait after `tries` of one request: half of it is fixed, the other half differs among those who wait.
-    /// `salt` tells them apart; the same time and salt give the same wait.
-    pub(super) fn pause(&self, tries: u32, clock: Clock, salt: &str) -> Duration {
+    /// The wait after `tries` of one request, or as long as the store `asked` for, if that is longer; `None` where
+    /// that is too long. Half of it is fixed, the other half differs among those who wait. `salt` tells them
+    /// apart; the same time and salt give the same wait.
+    pub(super) fn pause(&self, tries: u32, asked: Option<Duration>, clock: Clock, salt: &str) -> Option<Duration> {
+        if asked.is_some_and(|asked| asked > LONGEST_ASKED) {
+            return None;
+        }
         let whole = self.pause.saturating_mul(1 << tries.saturating_sub(1).min(16)).min(LONGEST);
         let mut hasher = DefaultHasher::new();
         (salt, tries, clock.now_ms()).hash(&mut hasher);
         let share = (hasher.finish() >> 32) as f64 / f64::from(u32::MAX);
-        whole / 2 + (whole / 2).mul_f64(share)
+        let own = whole / 2 + (whole / 2).mul_f64(share);
+        Some(own.max(asked.unwrap_or_default()))
     }
 }
 
@@ -127,9 +135,17 @@ mod tests {
         let (limits, clock) = (Limits::default(), Clock::starting_at(1));
         for tries in 1..40 {
             let whole = limits.pause.saturating_mul(1 << (tries - 1).min(16)).min(LONGEST);
-            let wait = limits.pause(tries, clock, "a");
+            let wait = limits.pause(tries, None, clock, "a").unwrap();
             assert!(whole / 2 <= wait && wait <= whole, "{tries} {wait:?}");
         }
-        assert_ne!(limits.pause(3, clock, "a"), limits.pause(3, clock, "b"));
+        assert_ne!(limits.pause(3, None, clock, "a"), limits.pause(3, None, clock, "b"));
+    }
+
+    #[tokio::test]
+    async fn a_store_that_says_how_long_is_obeyed_or_left_to_the_next_run() {
+        let wait = |seconds| Limits::default().pause(1, Some(Duration::from_secs(seconds)), Clock::starting_at(1), "a");
+        assert!(wait(0).unwrap() <= Limits::default().pause);
+        assert_eq!(wait(7), Some(Duration::from_secs(7)));
+        assert_eq!(wait(31), None);
     }
 }

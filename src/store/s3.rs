@@ -23,6 +23,7 @@ use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use rusoto_core::{Region, RusotoError};
 use rusoto_s3::{GetObjectOutput, GetObjectRequest, HeadObjectRequest, ListObjectsV2Request, S3 as _, S3Client};
@@ -162,16 +163,20 @@ impl S3 {
         F: Future<Output = Result<T, RusotoError<E>>>,
     {
         let limits = &self.shared.settings.limits;
-        let (mut tries, mut doubt) = (0, false);
+        let (mut tries, mut doubt, mut skewed) = (0, false, false);
         loop {
             let failure = match self.send(doing, answer, condition.clone(), &operation).await {
                 Ok(output) => return Ok(output),
                 Err(failure) => failure,
             };
             tries += 1;
-            let pause = limits.pause(tries, self.clock, &doing.key);
-            let late = self.deadline.is_some_and(|at| at <= self.clock.now() + pause);
-            if !repeat.after(&failure) || tries >= limits.tries || late {
+            let pause = limits.pause(tries, failure.retry_after, self.clock, &doing.key);
+            // One that was signed anew, and is refused for its time again, was not old: the clock is wrong.
+            let wrong_clock = skewed && failure.meaning == Meaning::Skewed;
+            skewed |= failure.meaning == Meaning::Skewed;
+            let in_time = |pause: &Duration| self.deadline.is_none_or(|at| at > self.clock.now() + *pause);
+            let Some(pause) = pause.filter(in_time) else { return Err(failure.after(tries, doubt)) };
+            if !repeat.after(&failure) || tries >= limits.tries || wrong_clock {
                 return Err(failure.after(tries, doubt));
             }
             doubt |= failure.meaning.again() == Again::Unsure;
@@ -249,6 +254,7 @@ impl S3 {
             async move { client.get_object(request).await }
         });
         match answer.await {
+            Ok(output) if output.e_tag.is_none() => Err(doing.fails(Meaning::Garbled, "the answer lacks the ETag")),
             Ok(output) => Ok(Some(output)),
             Err(failure) if failure.meaning == Meaning::NoSuchKey => Ok(None),
             Err(failure) => Err(failure),
@@ -261,12 +267,9 @@ impl Store for S3 {
         let Some(output) = self.get(key, Answer::Whole(SMALL)).await.map_err(Failure::into_error)? else {
             return Ok(None);
         };
-        let doing = self.doing("read", key, false);
-        let Some(tag) = output.e_tag else {
-            return Err(doing.fails(Meaning::Garbled, "the answer lacks the ETag").into_error());
-        };
+        let tag = output.e_tag.expect("`get` answers nothing without one");
         let mut bytes = Vec::new();
-        let mut body = Download::new(Timed::new(output.body, doing, self.allowance()));
+        let mut body = Download::new(Timed::new(output.body, self.doing("read", key, false), self.allowance()));
         while let Some(chunk) = body.next().await? {
             bytes.extend_from_slice(&chunk);
         }
@@ -310,7 +313,7 @@ impl Store for S3 {
             max_keys: Some(limit.into()),
             ..Default::default()
         };
-        let answer = self.call(&doing, Answer::Whole(LISTING), None, Repeat::Harmless, |client| {
+        let answer = self.call(&doing, Answer::Document(LISTING), None, Repeat::Harmless, |client| {
             let request = request();
             async move { client.list_objects_v2(request).await }
         });
@@ -318,13 +321,14 @@ impl Store for S3 {
         let garbled = |why| doing.fails(Meaning::Garbled, why).into_error();
         // rusoto reads any XML, a login page too, as an empty listing, which would say that nothing is stored.
         let Some(more) = output.is_truncated else { return Err(garbled("the answer is no listing")) };
-        let mut listed = Vec::new();
+        let mut listed: Vec<Listed> = Vec::new();
         for object in output.contents.unwrap_or_default() {
             let (Some(key), Some(Ok(length))) = (object.key, object.size.map(u64::try_from)) else {
                 return Err(garbled("a line of the answer lacks its key or its length"));
             };
-            if !key.starts_with(prefix) || after.is_some_and(|after| *key <= *after) {
-                return Err(garbled("the answer lists what was not asked for"));
+            let last = listed.last().map(|last| &*last.key).or(after);
+            if !key.starts_with(prefix) || last.is_some_and(|last| *key <= *last) {
+                return Err(garbled("the answer lists what was not asked for, or not in order"));
             }
             listed.push(Listed { key, length });
         }

@@ -1,6 +1,7 @@
 //! A server that answers with the very bytes a test gives it, for what no real server can be made to do.
 //!
-//! Owns: reading one HTTP/1.1 request after the other and playing one script for each. It checks nothing.
+//! Owns: reading one HTTP/1.1 request after the other and playing one script for each. It checks nothing, and reads a
+//! request to its end unless the script says otherwise.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,6 +15,8 @@ use tokio::task::{JoinHandle, JoinSet};
 /// One step of an answer.
 #[derive(Clone, Debug)]
 pub enum Step {
+    /// As the first step: no more of the request's body than this is read, ever.
+    Take(usize),
     /// These bytes.
     Send(Vec<u8>),
     /// These bytes again and again, as long as the client takes them.
@@ -57,6 +60,7 @@ pub struct Http {
 #[derive(Default)]
 struct Shared {
     scripts: Mutex<Vec<Vec<Step>>>,
+    after: Option<fn(&Seen) -> Vec<Step>>,
     seen: Mutex<Vec<Seen>>,
     sent: AtomicU64,
     connections: AtomicU64,
@@ -65,10 +69,19 @@ struct Shared {
 impl Http {
     /// Plays the scripts in their order, one for each request; after the last one, connections are closed.
     pub async fn start(scripts: Vec<Vec<Step>>) -> io::Result<Self> {
+        Http::begin(scripts, None).await
+    }
+
+    /// The same, but what comes after the scripts is answered as `after` says.
+    pub async fn start_then(scripts: Vec<Vec<Step>>, after: fn(&Seen) -> Vec<Step>) -> io::Result<Self> {
+        Http::begin(scripts, Some(after)).await
+    }
+
+    async fn begin(mut scripts: Vec<Vec<Step>>, after: Option<fn(&Seen) -> Vec<Step>>) -> io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
-        let shared = Arc::new(Shared::default());
-        lock(&shared.scripts).extend(scripts.into_iter().rev());
+        scripts.reverse();
+        let shared = Arc::new(Shared { scripts: Mutex::new(scripts), after, ..Shared::default() });
         let server = tokio::spawn(serve(listener, Arc::clone(&shared)));
         Ok(Http { address, shared, server })
     }
@@ -118,11 +131,21 @@ async fn serve(listener: TcpListener, shared: Arc<Shared>) {
 async fn talk(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
     let mut buffer = Vec::new();
     loop {
-        let Some(seen) = request(&mut stream, &mut buffer).await? else { return Ok(()) };
+        let Some(mut seen) = head(&mut stream, &mut buffer).await? else { return Ok(()) };
+        let script = lock(&shared.scripts).pop();
+        let most = match script.as_deref() {
+            Some([Step::Take(most), ..]) => *most,
+            _ => usize::MAX,
+        };
+        if !body(&mut stream, &mut buffer, &mut seen, most).await? {
+            return Ok(());
+        }
+        let script = script.or_else(|| shared.after.map(|after| after(&seen)));
         lock(&shared.seen).push(seen);
-        let Some(script) = lock(&shared.scripts).pop() else { return Ok(()) };
+        let Some(script) = script else { return Ok(()) };
         for step in script {
             match step {
+                Step::Take(_) => {}
                 Step::Send(bytes) => {
                     stream.write_all(&bytes).await?;
                     shared.sent.fetch_add(bytes.len() as u64, Relaxed);
@@ -139,8 +162,8 @@ async fn talk(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
     }
 }
 
-/// The next request; `None` at the end of the connection.
-async fn request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<Option<Seen>> {
+/// The next request without its body; `None` at the end of the connection.
+async fn head(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<Option<Seen>> {
     let end = loop {
         if let Some(at) = buffer.windows(4).position(|four| four == b"\r\n\r\n") {
             break at + 4;
@@ -150,14 +173,19 @@ async fn request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<Opt
         }
     };
     let head = String::from_utf8_lossy(&buffer[..end]).into_owned();
-    let mut seen = Seen { head, body: Vec::new() };
+    buffer.drain(..end);
+    Ok(Some(Seen { head, body: Vec::new() }))
+}
+
+/// The body of a request, or `most` bytes of it; `false` at the end of the connection.
+async fn body(stream: &mut TcpStream, buffer: &mut Vec<u8>, seen: &mut Seen, most: usize) -> io::Result<bool> {
     let length: usize = seen.header("content-length").and_then(|value| value.parse().ok()).unwrap_or(0);
-    while buffer.len() < end + length {
+    let length = length.min(most);
+    while buffer.len() < length {
         if stream.read_buf(buffer).await? == 0 {
-            return Ok(None);
+            return Ok(false);
         }
     }
-    seen.body = buffer[end..end + length].to_vec();
-    buffer.drain(..end + length);
-    Ok(Some(seen))
+    seen.body = buffer.drain(..length).collect();
+    Ok(true)
 }

@@ -23,6 +23,7 @@ mod parts;
 mod promises;
 mod recovery;
 mod schemas;
+mod secrets;
 mod seek_event;
 mod spread;
 mod start;

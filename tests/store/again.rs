@@ -85,11 +85,34 @@ async fn an_expired_token_says_that_the_instance_must_end() {
 }
 
 #[tokio::test]
-async fn a_clock_that_stays_wrong_is_said_after_the_last_try() {
-    let (http, store) = at_times(vec![refusal(403, "RequestTimeTooSkewed"); 4]).await;
+async fn a_request_refused_for_its_time_is_signed_anew_once_and_then_the_clock_is_said_to_be_wrong() {
+    let body = "<Error><Code>RequestTimeTooSkewed</Code></Error>";
+    let skewed = answer("403 Forbidden", "Date: Sat, 01 Jan 2000 00:00:00 GMT\r\n", body);
+    let (http, store) = at_times(vec![skewed.clone(), skewed.clone(), skewed]).await;
     let error = store.read_small("key").await.unwrap_err();
-    assert_eq!((error.kind(), http.seen().len()), (Kind::Unavailable, 4));
-    assert!(error.chain().contains("set the clock") && error.chain().contains("tried 4 times"), "{}", error.chain());
+    assert_eq!((error.kind(), http.seen().len()), (Kind::Unavailable, 2));
+    let text = error.chain();
+    assert!(text.contains("set the clock") && text.contains("s ahead of the store's"), "{text}");
+    let seconds: u64 = text.split_once("(it is ").unwrap().1.split_once(' ').unwrap().0.parse().unwrap();
+    assert!((Clock::system().now_ms() / 1000 - 946_684_800).abs_diff(seconds) < 60, "{text}");
+}
+
+#[tokio::test]
+async fn how_long_a_store_asks_to_be_left_alone_is_kept_or_left_to_the_next_run() {
+    let slow = |seconds: u32| {
+        let body = "<Error><Code>SlowDown</Code></Error>";
+        answer("503 Slow Down", &format!("Retry-After: {seconds}\r\n"), body)
+    };
+    let (http, store) = at_times(vec![slow(1), answer("200 OK", TAG, "1")]).await;
+    let begun = Clock::system().now();
+    store.read_small("key").await.unwrap();
+    assert!(begun.elapsed() >= Duration::from_secs(1));
+    assert_eq!(http.seen().len(), 2);
+    for (seconds, deadline) in [(3600, 60_000), (20, 5_000)] {
+        let (http, store) = at_times(vec![slow(seconds), answer("200 OK", TAG, "1")]).await;
+        let error = store.until(soon(deadline)).read_small("key").await.unwrap_err();
+        assert_eq!((error.kind(), http.seen().len()), (Kind::Unavailable, 1), "{}", error.chain());
+    }
 }
 
 #[tokio::test]

@@ -1,7 +1,9 @@
 //! The store: what is confirmed, what is refused, and what silence means.
 
 mod again;
+mod faults;
 mod objects;
+mod operations;
 mod parts;
 mod refused;
 mod secrets;
@@ -56,7 +58,7 @@ fn at(http: &Http) -> Settings {
         keys: Keys::new("marker-id", "marker-secret", Some("marker-token".to_owned())),
         storage_class: None,
         sse: None,
-        limits: Limits { connect: Duration::from_secs(2), progress: Duration::from_millis(400), ..Limits::default() },
+        limits: Limits { connect: Duration::from_secs(2), progress: Duration::from_millis(800), ..Limits::default() },
     }
 }
 

@@ -141,7 +141,8 @@ async fn twenty_mebibytes_are_streamed_and_a_reader_that_stops_stops_the_store()
     }
     assert_eq!(read, large.len());
 
-    let endless = vec![Step::send("HTTP/1.1 200 OK\r\nETag: \"1\"\r\n\r\n"), Step::Repeat(vec![7; 64 << 10])];
+    let head = "HTTP/1.1 200 OK\r\nETag: \"1\"\r\nContent-Length: 99999999999\r\n\r\n";
+    let endless = vec![Step::send(head), Step::Repeat(vec![7; 64 << 10])];
     let (http, store) = scripted(vec![endless]).await;
     let mut download = store.open("endless").await.unwrap().unwrap();
     download.next().await.unwrap().unwrap();

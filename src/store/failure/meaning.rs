@@ -43,7 +43,7 @@ pub(in crate::store) enum Meaning {
     NotSent,
     /// Sent, at least partly, and not answered to the end.
     Unanswered,
-    /// The answer is longer than it can rightly be.
+    /// The object is longer than it can rightly be.
     Oversized,
     /// The answer is not what the protocol says.
     Garbled,
@@ -139,7 +139,6 @@ impl Meaning {
             | Meaning::Broken
             | Meaning::Gateway
             | Meaning::Unanswered
-            | Meaning::Oversized
             | Meaning::Garbled => true,
             Meaning::NoSuchKey
             | Meaning::NoSuchBucket
@@ -156,6 +155,7 @@ impl Meaning {
             | Meaning::Damaged
             | Meaning::Rejected
             | Meaning::Unread
+            | Meaning::Oversized
             | Meaning::NotSent => false,
         }
     }

@@ -51,7 +51,7 @@ impl S3 {
             server_side_encryption: settings.sse.clone(),
             ..CreateMultipartUploadRequest::default()
         };
-        let begun = self.call(&doing, Answer::Whole(SMALL), None, Repeat::Harmless, |client| {
+        let begun = self.call(&doing, Answer::Document(SMALL), None, Repeat::Harmless, |client| {
             let request = request();
             async move { client.create_multipart_upload(request).await }
         });
@@ -70,7 +70,7 @@ impl S3 {
             upload_id: id.as_str().to_owned(),
             ..AbortMultipartUploadRequest::default()
         };
-        let ended = self.call(&doing, Answer::Whole(SMALL), None, Repeat::Harmless, |client| {
+        let ended = self.call(&doing, Answer::Document(SMALL), None, Repeat::Harmless, |client| {
             let request = request();
             async move { client.abort_multipart_upload(request).await }
         });
@@ -157,7 +157,7 @@ impl S3 {
             body: Some(Slices::of(upload.body, range.clone())),
             ..UploadPartRequest::default()
         };
-        let sent = self.call(&doing, Answer::Whole(SMALL), None, Repeat::Harmless, |client| {
+        let sent = self.call(&doing, Answer::Document(SMALL), None, Repeat::Harmless, |client| {
             let request = request();
             async move { client.upload_part(request).await }
         });
@@ -188,7 +188,7 @@ impl S3 {
         };
         let doing = &doing;
         let send = |condition: Option<Condition>| async move {
-            let completed = self.call(doing, Answer::Whole(SMALL), condition, Repeat::Finish, |client| {
+            let completed = self.call(doing, Answer::Document(SMALL), condition, Repeat::Finish, |client| {
                 let request = request();
                 async move { client.complete_multipart_upload(request).await }
             });

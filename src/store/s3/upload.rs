@@ -82,7 +82,7 @@ impl S3 {
         let request = &request;
         let send = |condition: Option<Condition>| async move {
             let repeat = if condition.is_some() { Repeat::Harmless } else { Repeat::Never };
-            let put = self.call(doing, Answer::Whole(SMALL), condition, repeat, |client| {
+            let put = self.call(doing, Answer::Document(SMALL), condition, repeat, |client| {
                 let request = request();
                 async move { client.put_object(request).await }
             });
