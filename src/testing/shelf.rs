@@ -83,8 +83,10 @@ impl Shelf {
         self.0.uploads.ids()
     }
 
+    /// Where the bytes of a key lie; a key that ends with `/` is a marker, which other keys may lie below.
     pub fn path(&self, key: &str) -> PathBuf {
-        self.0.dir.join(&self.0.bucket).join(key)
+        let marker = if key.ends_with('/') { ".marker" } else { "" };
+        self.0.dir.join(&self.0.bucket).join(format!("{key}{marker}"))
     }
 
     fn known(&self, bucket: &str) -> S3Result<()> {
