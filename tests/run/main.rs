@@ -3,6 +3,7 @@
 mod addresses;
 mod again;
 mod attacks;
+mod bad_heads;
 mod bad_input;
 mod brokers;
 mod caps;
