@@ -17,6 +17,7 @@ mod histories;
 mod interruptions;
 mod meetings;
 mod missing;
+mod names;
 mod partitions;
 mod parts;
 mod promises;
