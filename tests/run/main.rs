@@ -25,6 +25,7 @@ mod recovery;
 mod removed;
 mod schemas;
 mod seek_event;
+mod spool;
 mod spread;
 mod start;
 mod tls;
