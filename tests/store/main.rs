@@ -6,6 +6,7 @@ mod parts;
 mod refused;
 mod secrets;
 mod silence;
+mod suite;
 
 use std::time::Duration;
 
@@ -85,3 +86,22 @@ fn answer(status: &str, headers: &str, body: &str) -> Vec<Step> {
 fn soon(milliseconds: u64) -> tokio::time::Instant {
     Clock::system().now() + Duration::from_millis(milliseconds)
 }
+
+macro_rules! on_the_embedded_bucket {
+    ($($promise:ident)*) => {
+        mod embedded {
+            $(#[tokio::test]
+            async fn $promise() {
+                for style in super::STYLES {
+                    let bucket = super::Bucket::start().await.unwrap();
+                    let settings = bucket.settings(style);
+                    let (id, secret) = bucket.key_pair();
+                    let key_pair = (id.to_owned(), secret.to_owned());
+                    let place = super::suite::Place { server: super::suite::Server::Embedded, settings, key_pair };
+                    super::suite::$promise(&place).await;
+                }
+            })*
+        }
+    };
+}
+suite::promises!(on_the_embedded_bucket);
