@@ -70,15 +70,6 @@ async fn put(store: &S3, key: &str, bytes: &[u8]) -> Result<(), Error> {
     store.put(&upload(key, &body, &[]), None).await
 }
 
-async fn bytes(store: &S3, key: &str) -> Option<Vec<u8>> {
-    let mut download = store.open(key).await.unwrap()?;
-    let mut all = Vec::new();
-    while let Some(chunk) = download.next().await.unwrap() {
-        all.extend_from_slice(&chunk);
-    }
-    Some(all)
-}
-
 fn answer(status: &str, headers: &str, body: &str) -> Vec<Step> {
     vec![Step::send(format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n{headers}\r\n{body}", body.len()))]
 }

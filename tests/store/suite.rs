@@ -162,7 +162,7 @@ pub async fn a_key_below_another_key_is_kept_or_refused(place: &Place) {
     } else {
         let error = below.unwrap_err();
         // versitygw: 409 ObjectParentIsFile. The embedded bucket, whose objects are files too, fails.
-        let kind = if place.server == Server::Versitygw { Kind::Invalid } else { Kind::Unknown };
+        let kind = if place.server == Server::Versitygw { Kind::Invalid } else { Kind::Unavailable };
         assert_eq!(error.kind(), kind, "{}", error.chain());
     }
     assert_eq!(read(&store, "a").await, b"1");
