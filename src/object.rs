@@ -45,7 +45,10 @@ impl Object {
         ];
         if let Some(previous) = &self.previous {
             pairs.push(("previous-id", previous.last.to_string()));
-            pairs.push(("previous-sha256", previous.digest.clone()));
+            // Not known of an object that lost its metadata while the head was lost.
+            if !previous.digest.is_empty() {
+                pairs.push(("previous-sha256", previous.digest.clone()));
+            }
         }
         pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }

@@ -22,7 +22,7 @@ use crate::cost::{Cost, Whose, cpu, peak};
 /// Nothing measured here takes as long; what does is stuck.
 const LIMIT: Duration = Duration::from_secs(60);
 /// As much as the program keeps in memory of an object.
-const SPOOL_MEMORY: usize = 4 << 20;
+const SPOOL_MEMORY: usize = 1 << 20;
 /// The records come to the compressor in pieces of at most this size, about that of a large message.
 const SLICE: usize = 100 << 10;
 

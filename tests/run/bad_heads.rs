@@ -2,6 +2,7 @@
 //! it is away everything is found again from the objects.
 
 use serde_json::{Value, json};
+use tdmq_backup::Position;
 use tdmq_backup::report::Outcome;
 use tdmq_backup::testing::broker::CommandType;
 
@@ -107,4 +108,23 @@ async fn a_head_that_vanishes_at_any_request_of_a_run_loses_and_repeats_nothing(
     for part in ["the head vanished while the run began", "another run"] {
         assert!(said.iter().any(|text| text.contains(part)), "{part}: {said:?}");
     }
+}
+
+/// Copied by a tool that leaves the metadata behind, say.
+#[tokio::test]
+async fn a_lost_head_is_rebuilt_also_from_an_object_without_its_metadata() {
+    let mut world = World::begun().await;
+    let first = world.objects().remove(0);
+    let bytes = world.bucket.read(&first).unwrap();
+    world.bucket.plant(&first, &bytes, &[]).unwrap();
+    world.bucket.remove(&world.head_key());
+    let at = world.send(&[1, 2])[1];
+    let report = world.run().await;
+    assert_eq!((report.outcome, world.mark_delete()), (Outcome::Stored, at), "{report:?}");
+    let metadata = world.bucket.metadata(&report.objects[0].key).unwrap();
+    assert!(metadata.contains_key("previous-id") && !metadata.contains_key("previous-sha256"), "{metadata:?}");
+    world.topic.set_mark_delete(SUBSCRIPTION, Position::new(at.ledger, -1));
+    let report = world.run().await;
+    assert_eq!((report.skipped_entries, report.objects.len()), (3, 0), "{report:?}");
+    world.assert_exactly_once();
 }
