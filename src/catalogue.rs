@@ -52,7 +52,7 @@ impl<'a, S: Store> Catalogue<'a, S> {
             let (page, more) = self.store.list(&start, after.as_deref(), PAGE).await?;
             after = page.last().map(|listed| listed.key.clone());
             for listed in page {
-                if let Some(span) = Span::of_key(&listed.key) {
+                if let Some(span) = self.span(&listed.key) {
                     visit(span, listed.key);
                 }
             }
@@ -60,6 +60,12 @@ impl<'a, S: Store> Catalogue<'a, S> {
                 return Ok(());
             }
         }
+    }
+
+    /// The span of a key directly below the day and hour of this folder: what lies deeper is somebody's copy.
+    fn span(&self, key: &str) -> Option<Span> {
+        let inside = key.strip_prefix(self.folder)?;
+        Span::of_key(key).filter(|_| inside.matches('/').count() == 2)
     }
 
     /// The object with the highest last entry, as a link of the chain: for a folder whose head is lost.
@@ -118,7 +124,7 @@ impl<'a, S: Store> Catalogue<'a, S> {
     pub async fn beginning_with(&self, first: Edge, publish_time: u64) -> Result<Option<String>> {
         let start = key_start(self.folder, first, publish_time);
         let (page, _) = self.store.list(&start, None, PAGE).await?;
-        Ok(page.into_iter().map(|listed| listed.key).find(|key| Span::of_key(key).is_some()))
+        Ok(page.into_iter().map(|listed| listed.key).find(|key| self.span(key).is_some()))
     }
 
     /// Says that an object of this run holds these messages of an entry, and not all of it.

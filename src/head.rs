@@ -128,7 +128,11 @@ impl HeadFile {
     /// Reads the head of a folder (which ends with `/`). `None` where there is none.
     pub async fn read(store: &impl Store, folder: &str, owner: &Owner) -> Result<Option<Self>> {
         let key = head_key(folder);
-        let Some(found) = store.read_small(&key).await? else { return Ok(None) };
+        let found = store.read_small(&key).await.map_err(|e| match e.kind() {
+            Kind::Corrupt => no_head(&key).because(e),
+            _ => e,
+        })?;
+        let Some(found) = found else { return Ok(None) };
         let head = parse(&key, &found.bytes, owner)?;
         Ok(Some(HeadFile { head, key, version: Some(found.version), unsaved: false }))
     }
@@ -222,17 +226,18 @@ fn head_key(folder: &str) -> String {
     format!("{folder}_head.json")
 }
 
+fn no_head(key: &str) -> Error {
+    let text =
+        format!("{key} is not a head; nothing was read: restore it, or remove it to have it rebuilt from the objects");
+    Error::new(Kind::Corrupt, text)
+}
+
 fn parse(key: &str, bytes: &[u8], owner: &Owner) -> Result<Head> {
     #[derive(Deserialize)]
     struct Form {
         version: u32,
     }
-    let broken = |e: serde_json::Error| {
-        let text = format!(
-            "{key} is not a head; nothing was read: restore it, or remove it to have it rebuilt from the objects"
-        );
-        Error::new(Kind::Corrupt, text).because(e)
-    };
+    let broken = |e: serde_json::Error| no_head(key).because(e);
     let form: Form = serde_json::from_slice(bytes).map_err(broken)?;
     if form.version > FORM {
         let text = format!(

@@ -45,7 +45,10 @@ impl Object {
         ];
         if let Some(previous) = &self.previous {
             pairs.push(("previous-id", previous.last.to_string()));
-            pairs.push(("previous-sha256", previous.digest.clone()));
+            // Not known of an object that lost its metadata while the head was lost.
+            if !previous.digest.is_empty() {
+                pairs.push(("previous-sha256", previous.digest.clone()));
+            }
         }
         pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
@@ -148,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn metadata_of_the_longest_ids_is_far_below_two_kibibytes() {
+    fn metadata_of_the_longest_ids_is_below_half_of_the_two_kibibytes_that_stores_take() {
         let last = Position::new(i64::MAX, i64::MAX);
         let edge = Edge { position: last, batch: Some(u32::MAX) };
         let object = Object {
@@ -160,8 +163,11 @@ mod tests {
             gzip: true,
             owed_through: last,
         };
-        let taken: usize = object.metadata().iter().map(|(name, value)| name.len() + value.len()).sum();
+        let metadata = object.metadata();
+        let taken: usize = metadata.iter().map(|(name, value)| name.len() + value.len()).sum();
         let digest = SHA256.len() + 64;
-        assert!(taken + digest < 2 << 10, "{taken}");
+        // Some stores count the prefix of each name.
+        let prefixes = (metadata.len() + 1) * "x-amz-meta-".len();
+        assert!(taken + digest + prefixes < 1 << 10, "{taken}");
     }
 }

@@ -76,9 +76,13 @@ impl Span {
         self.first.position <= at && at <= self.last.position
     }
 
-    /// The span that a key names; `None` for a key that is not an object's.
+    /// The span that a key names; `None` for a key that is not an object's, to the letter: what only resembles
+    /// one is somebody else's.
     pub fn of_key(key: &str) -> Option<Self> {
-        let file = key.rsplit('/').next()?;
+        let mut parts = key.rsplit('/');
+        let (file, hour, day) = (parts.next()?, parts.next()?, parts.next()?);
+        let dated = |part: &str, name: &str, length| part.strip_prefix(name).is_some_and(|text| text.len() == length);
+        (dated(day, "dt=", 10) && dated(hour, "hour=", 2)).then_some(())?;
         let (stem, extension) = file.split_once('.')?;
         EXTENSIONS.contains(&extension).then_some(())?;
         let mut parts = stem.split('_');
@@ -86,15 +90,20 @@ impl Span {
         if parts.next().is_some() {
             return None;
         }
-        Some(Span { first: edge_of_name(first)?, last: edge_of_name(last)?, count: count.parse().ok()? })
+        let span = Span { first: edge_of_name(first)?, last: edge_of_name(last)?, count: count.parse().ok()? };
+        let is_sound = span.first.position <= span.last.position && span.count > 0;
+        (is_sound && span.name() == stem).then_some(span)
+    }
+
+    fn name(&self) -> String {
+        format!("{}_{}_{}", name_of_edge(self.first), name_of_edge(self.last), self.count)
     }
 }
 
 fn edge_of_name(text: &str) -> Option<Edge> {
     let mut parts = text.split('-');
     let (ledger, entry, batch) = (parts.next()?, parts.next()?, parts.next());
-    let plain = ledger.len() == 19 && entry.len() == 19 && batch.is_none_or(|b| b.len() >= 6) && parts.next().is_none();
-    if !plain {
+    if parts.next().is_some() {
         return None;
     }
     let batch = batch.map(str::parse).transpose().ok()?;
@@ -109,16 +118,20 @@ fn name_of_edge(edge: Edge) -> String {
 
 /// The start of the key of every object in `folder` that begins with `first`.
 pub fn key_start(folder: &str, first: Edge, publish_time: u64) -> String {
+    format!("{}{}_", place(folder, publish_time), name_of_edge(first))
+}
+
+/// The folder of a day and an hour.
+fn place(folder: &str, publish_time: u64) -> String {
     // A publish time beyond four digits of a year is a producer's nonsense: it must not stop the backup.
     let at = i64::try_from(publish_time).ok().filter(|ms| *ms <= LAST_MS).and_then(DateTime::from_timestamp_millis);
     let at = at.unwrap_or(DateTime::UNIX_EPOCH);
-    format!("{folder}{}/{}_", at.format("dt=%Y-%m-%d/hour=%H"), name_of_edge(first))
+    format!("{folder}{}/", at.format("dt=%Y-%m-%d/hour=%H"))
 }
 
 /// The key of the object that holds `span`.
 pub fn key(folder: &str, span: &Span, publish_time: u64, extension: &str) -> String {
-    let start = key_start(folder, span.first, publish_time);
-    format!("{start}{}_{}.{extension}", name_of_edge(span.last), span.count)
+    format!("{}{}.{extension}", place(folder, publish_time), span.name())
 }
 
 /// One object in the chain.
@@ -131,4 +144,47 @@ pub struct Link {
     pub seq: u64,
     /// SHA-256 of the stored bytes, hexadecimal.
     pub digest: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const FOLDER: &str = "p/t/n/x/partition=0/";
+
+    fn an_edge() -> impl Strategy<Value = Edge> {
+        let id = prop_oneof![0..9i64, any::<i64>().prop_map(|id| id & i64::MAX)];
+        let batch = prop_oneof![Just(None), (0..9u32).prop_map(Some), any::<u32>().prop_map(Some)];
+        (id.clone(), id, batch)
+            .prop_map(|(ledger, entry, batch)| Edge { position: Position::new(ledger, entry), batch })
+    }
+
+    proptest! {
+        #[test]
+        fn a_key_says_its_span(one in an_edge(), other in an_edge(), count in 1..u64::MAX, time in any::<u64>()) {
+            let span = Span { first: one.min(other), last: one.max(other), count };
+            for extension in EXTENSIONS {
+                let key = key(FOLDER, &span, time, extension);
+                prop_assert_eq!(Span::of_key(&key), Some(span));
+                prop_assert!(key.starts_with(&key_start(FOLDER, span.first, time)));
+            }
+        }
+
+        #[test]
+        fn only_one_text_of_a_key_names_a_span(at in 0..140usize, to in "[-_.+0-9a-z/]") {
+            let span = Span { first: Position::new(12, 0).into(), last: Position::new(12, 3).into(), count: 4 };
+            let key = key("p/", &span, 0, "jsonl.gz");
+            if at < key.len() {
+                let mut other = key.clone();
+                other.replace_range(at..=at, &to);
+                if let Some(found) = Span::of_key(&other) {
+                    // Another span, another day or another folder: all of them say what they mean.
+                    let file = format!("/{}.jsonl", found.name());
+                    prop_assert!(other.trim_end_matches(".gz").ends_with(&file));
+                }
+            }
+        }
+    }
 }

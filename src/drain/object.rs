@@ -28,6 +28,7 @@ struct Plan {
 impl<S: Source, T: Store> Drain<'_, S, T> {
     /// Writes one object, or finds that there is nothing to write.
     pub(super) async fn object(&mut self) -> Result<Stop> {
+        let mut in_the_way = None;
         for _ in 0..MOST_PLANS {
             let reading = self.clock.now();
             // On the heap, as what follows: futures are large, and a platform's stack may be small.
@@ -55,17 +56,26 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
                 self.start_over().await?;
                 continue;
             }
-            if self.found_stored(&plan).await? {
+            if let Some(key) = self.found_stored(&plan).await? {
+                in_the_way = Some(key);
                 self.suspect = true;
                 self.start_over().await?;
                 continue;
             }
             return Box::pin(self.write(plan, stop)).await;
         }
-        Err(Error::new(
-            Kind::Unavailable,
-            "the plan for one object did not hold eight times in a row; nothing was acknowledged: run again, and report it if it stays",
-        ))
+        Err(match in_the_way {
+            Some(key) => Error::new(
+                Kind::Conflict,
+                format!(
+                    "object {key} has the name of what is to be stored and does not hold it; nothing was acknowledged: find out who wrote it, then move it out of the prefix"
+                ),
+            ),
+            None => Error::new(
+                Kind::Unavailable,
+                "the plan for one object did not hold eight times in a row; nothing was acknowledged: run again, and report it if it stays",
+            ),
+        })
     }
 
     /// Names what was read. `None` where a pinned span did not come to be; then nothing is written.
@@ -119,10 +129,10 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         Plan { object, contents, next }
     }
 
-    /// Whether an object begins with the first of the entries.
-    async fn found_stored(&mut self, plan: &Plan) -> Result<bool> {
+    /// The object that begins with the first of the entries, if there is one.
+    async fn found_stored(&mut self, plan: &Plan) -> Result<Option<String>> {
         let listing = self.catalogue.beginning_with(plan.next.span.first, plan.contents.first_publish_time);
-        Ok(self.source.attend(listing).await?.is_some())
+        self.source.attend(listing).await
     }
 
     async fn write(&mut self, plan: Plan, stop: Stop) -> Result<Stop> {

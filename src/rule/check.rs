@@ -50,14 +50,20 @@ pub(super) fn check(sheet: Sheet) -> Result<Rule, RuleError> {
     if let (Some(prefix), Some(topic)) = (&prefix, &topic) {
         let longest = longest_key(prefix, topic);
         if longest > KEY_LIMIT {
-            read.problem(
-                "prefix",
-                format!(
-                    "object keys of this topic would take up to {longest} bytes, and {KEY_LIMIT} are allowed: \
-                     shorten the prefix by {}",
-                    longest - KEY_LIMIT
+            let over = longest - KEY_LIMIT;
+            let (key, what) = match prefix.as_str().len() > over {
+                true => ("prefix", format!("shorten the prefix by {over}")),
+                false => (
+                    "topic",
+                    format!(
+                        "prefix, tenant, namespace and topic have to be {over} bytes shorter, and bytes of a name other \
+                         than A-Z a-z 0-9 - _ . count three times: only a topic of a shorter name can be backed up"
+                    ),
                 ),
-            );
+            };
+            let text =
+                format!("object keys of this topic would take up to {longest} bytes, and {KEY_LIMIT} are allowed");
+            read.problem(key, format!("{text}: {what}"));
         }
     }
     not_yet(&mut read, format, compression);

@@ -245,3 +245,30 @@ fn the_example_is_a_rule_without_warnings() {
     assert!(rule.warnings.is_empty());
     assert_eq!(rule.deploy.memory, Some(512));
 }
+
+#[test]
+fn the_longest_key_may_have_850_bytes_and_not_one_more() {
+    let topic = |name: &str| TopicName { tenant: "pulsar-abc".into(), namespace: "prod".into(), topic: name.into() };
+    let room = names::KEY_LIMIT - names::longest_key(&Prefix::default(), &topic("orders"));
+    let prefix = |length: usize| format!("prefix = \"{}/\"", "p".repeat(length - 1));
+    assert_eq!(good(&[&prefix(room)]).prefix.as_str().len(), room);
+    let said = problems(&[&prefix(room + 1)]);
+    assert_eq!(said.len(), 1);
+    assert!(
+        said[0].starts_with("prefix: ")
+            && said[0].ends_with("up to 851 bytes, and 850 are allowed: shorten the prefix by 1"),
+        "{said:?}"
+    );
+
+    // Nothing to take from the prefix: the topic's own name is too long.
+    let room = names::KEY_LIMIT - names::longest_key(&Prefix::default(), &topic(""));
+    let named = |name: &str| format!("topic = \"persistent://pulsar-abc/prod/{name}\"");
+    good(&[&named(&"k".repeat(room))]);
+    let said = problems(&[&named(&"k".repeat(room + 1))]);
+    assert!(
+        said[0].starts_with("topic: ") && said[0].contains("851 bytes") && said[0].contains("1 bytes shorter"),
+        "{said:?}"
+    );
+    let said = problems(&[&named(&"\u{e9}".repeat(room / 6 + 1))]);
+    assert!(said[0].starts_with("topic: ") && said[0].contains("count three times"), "{said:?}");
+}

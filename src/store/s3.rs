@@ -1,6 +1,6 @@
 //! [`Store`] on an S3 or COS bucket.
 //!
-//! Owns: which rusoto operation carries which call; the writes are in [`upload`], those in parts in [`parts`].
+//! Owns: which rusoto operation carries which call; the reads are in [`read`], the writes in [`upload`], those in parts in [`parts`].
 //! Does not own: how a request travels ([`super::dispatch`]) and what a refusal means ([`super::failure`]).
 //!
 //! All requests go through [`S3::call`]; trying again belongs there and nowhere else. What may be sent again while
@@ -17,6 +17,7 @@
 //! | Abort | yes | an upload ends once |
 
 mod parts;
+mod read;
 mod upload;
 
 use std::fmt;
@@ -26,7 +27,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use rusoto_core::{Region, RusotoError};
-use rusoto_s3::{GetObjectOutput, GetObjectRequest, HeadObjectRequest, ListObjectsV2Request, S3 as _, S3Client};
+use rusoto_s3::S3Client;
 use tokio::time::{Instant, sleep};
 
 use super::dispatch::{Answer, Call, Line, Slot};
@@ -34,14 +35,9 @@ use super::endpoint::Endpoint;
 use super::failure::{Again, Doing, Failure, Meaning};
 use super::limits::Allowance;
 use super::stream::Timed;
-use super::{
-    Addressing, Download, Expect, Found, Held, Keys, Limits, Listed, SMALL, Store, Upload, UploadId, Version, wire,
-};
+use super::{Addressing, Download, Expect, Found, Held, Keys, Limits, Listed, Store, Upload, UploadId, Version, wire};
 use crate::{Clock, Error, Kind, Result};
 use upload::check;
-
-/// The answer to a listing of 1000 keys of 1024 bytes, every one of them escaped, with room to spare.
-const LISTING: usize = 16 << 20;
 
 /// Everything that one bucket's client is made from.
 #[derive(Clone, Debug)]
@@ -213,67 +209,11 @@ impl S3 {
             (None, _) => doing.fails(Meaning::Garbled, "the answer cannot be understood"),
         })
     }
-
-    /// A look. The refusal of a HEAD has no text, so the reason is asked for with a GET: only a store that says
-    /// `NoSuchKey` has no such key.
-    async fn head(&self, key: &str) -> Result<Option<Held>, Failure> {
-        let mute =
-            |failure: &Failure| matches!(failure.meaning, Meaning::Missing | Meaning::Forbidden | Meaning::Rejected);
-        match self.head_once(key).await {
-            Ok(held) => Ok(Some(held)),
-            Err(failure) if mute(&failure) => match self.get(key, Answer::Streamed).await? {
-                None => Ok(None),
-                // It came between the two.
-                Some(_) => self.head_once(key).await.map(Some),
-            },
-            Err(failure) => Err(failure),
-        }
-    }
-
-    async fn head_once(&self, key: &str) -> Result<Held, Failure> {
-        let doing = self.doing("look at", key, false);
-        let request = || HeadObjectRequest { bucket: self.bucket(), key: key.to_owned(), ..Default::default() };
-        let answer = self.call(&doing, Answer::Whole(0), None, Repeat::Harmless, |client| {
-            let request = request();
-            async move { client.head_object(request).await }
-        });
-        let output = answer.await?;
-        let (Some(length), Some(tag)) = (output.content_length.and_then(|it| u64::try_from(it).ok()), output.e_tag)
-        else {
-            return Err(doing.fails(Meaning::Garbled, "the answer lacks the length or the ETag"));
-        };
-        let metadata = output.metadata.unwrap_or_default().into_iter().collect();
-        Ok(Held { length, metadata, version: Version(tag) })
-    }
-
-    async fn get(&self, key: &str, answer: Answer) -> Result<Option<GetObjectOutput>, Failure> {
-        let doing = self.doing("read", key, false);
-        let request = || GetObjectRequest { bucket: self.bucket(), key: key.to_owned(), ..Default::default() };
-        let answer = self.call(&doing, answer, None, Repeat::Harmless, |client| {
-            let request = request();
-            async move { client.get_object(request).await }
-        });
-        match answer.await {
-            Ok(output) if output.e_tag.is_none() => Err(doing.fails(Meaning::Garbled, "the answer lacks the ETag")),
-            Ok(output) => Ok(Some(output)),
-            Err(failure) if failure.meaning == Meaning::NoSuchKey => Ok(None),
-            Err(failure) => Err(failure),
-        }
-    }
 }
 
 impl Store for S3 {
     async fn read_small(&self, key: &str) -> Result<Option<Found>> {
-        let Some(output) = self.get(key, Answer::Whole(SMALL)).await.map_err(Failure::into_error)? else {
-            return Ok(None);
-        };
-        let tag = output.e_tag.expect("`get` answers nothing without one");
-        let mut bytes = Vec::new();
-        let mut body = Download::new(Timed::new(output.body, self.doing("read", key, false), self.allowance()));
-        while let Some(chunk) = body.next().await? {
-            bytes.extend_from_slice(&chunk);
-        }
-        Ok(Some(Found { bytes, version: Version(tag) }))
+        self.read_whole(key).await
     }
 
     async fn write_small(&self, key: &str, bytes: Vec<u8>, expect: Expect<'_>) -> Result<Version> {
@@ -305,37 +245,7 @@ impl Store for S3 {
     }
 
     async fn list(&self, prefix: &str, after: Option<&str>, limit: u32) -> Result<(Vec<Listed>, bool)> {
-        let doing = self.doing("list", prefix, false);
-        let request = || ListObjectsV2Request {
-            bucket: self.bucket(),
-            prefix: Some(prefix.to_owned()),
-            start_after: after.map(str::to_owned),
-            max_keys: Some(limit.into()),
-            ..Default::default()
-        };
-        let answer = self.call(&doing, Answer::Document(LISTING), None, Repeat::Harmless, |client| {
-            let request = request();
-            async move { client.list_objects_v2(request).await }
-        });
-        let output = answer.await.map_err(Failure::into_error)?;
-        let garbled = |why| doing.fails(Meaning::Garbled, why).into_error();
-        // rusoto reads any XML, a login page too, as an empty listing, which would say that nothing is stored.
-        let Some(more) = output.is_truncated else { return Err(garbled("the answer is no listing")) };
-        let mut listed: Vec<Listed> = Vec::new();
-        for object in output.contents.unwrap_or_default() {
-            let (Some(key), Some(Ok(length))) = (object.key, object.size.map(u64::try_from)) else {
-                return Err(garbled("a line of the answer lacks its key or its length"));
-            };
-            let last = listed.last().map(|last| &*last.key).or(after);
-            if !key.starts_with(prefix) || last.is_some_and(|last| *key <= *last) {
-                return Err(garbled("the answer lists what was not asked for, or not in order"));
-            }
-            listed.push(Listed { key, length });
-        }
-        if more && listed.is_empty() {
-            return Err(garbled("the answer is empty and says that there is more"));
-        }
-        Ok((listed, more))
+        self.page(prefix, after, limit).await
     }
 
     async fn open(&self, key: &str) -> Result<Option<Download>> {

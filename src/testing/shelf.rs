@@ -35,6 +35,9 @@ use tempfile::TempPath;
 use super::uploads::Uploads;
 use crate::encode::spool::hex;
 
+/// Of a file, in bytes.
+const LONGEST_NAME: usize = 250;
+
 #[derive(Clone)]
 pub(super) struct Shelf(Arc<Inner>);
 
@@ -83,8 +86,19 @@ impl Shelf {
         self.0.uploads.ids()
     }
 
+    /// Where the bytes of a key lie. A key that ends with `/` is a marker, which other keys may lie below; a part that
+    /// is longer than the name of a file goes on in folders of its own.
     pub fn path(&self, key: &str) -> PathBuf {
-        self.0.dir.join(&self.0.bucket).join(key)
+        let mut path = self.0.dir.join(&self.0.bucket);
+        for part in key.split('/') {
+            if part.len() <= LONGEST_NAME {
+                path.push(part);
+                continue;
+            }
+            let letters: Vec<char> = part.chars().collect();
+            letters.chunks(LONGEST_NAME / 4).for_each(|piece| path.push(String::from_iter(piece) + "~"));
+        }
+        if key.ends_with('/') { path.join(".marker") } else { path }
     }
 
     fn known(&self, bucket: &str) -> S3Result<()> {

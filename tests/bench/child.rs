@@ -22,7 +22,7 @@ use crate::cost::{Cost, Whose, cpu, peak};
 /// Nothing measured here takes as long; what does is stuck.
 const LIMIT: Duration = Duration::from_secs(60);
 /// As much as the program keeps in memory of an object.
-const SPOOL_MEMORY: usize = 4 << 20;
+const SPOOL_MEMORY: usize = 1 << 20;
 /// The records come to the compressor in pieces of at most this size, about that of a large message.
 const SLICE: usize = 100 << 10;
 
@@ -61,6 +61,8 @@ pub struct Done {
     pub written: u64,
     /// The object, where one was stored.
     pub key: Option<String>,
+    /// How long a run took to announce and store it.
+    pub storing: Duration,
 }
 
 /// Does the task on a rule or an object.
@@ -94,6 +96,7 @@ fn program(rule: &Path) -> Result<Done> {
         read: object.as_ref().map_or(0, |object| object.bytes_before_compression),
         written: object.as_ref().map_or(0, |object| object.bytes),
         key: object.map(|object| object.key),
+        storing: Duration::from_millis(report.phases.store_ms),
     })
 }
 
@@ -103,6 +106,12 @@ struct Report {
     messages: u64,
     objects: Vec<Object>,
     peak_memory_bytes: u64,
+    phases: Phases,
+}
+
+#[derive(Deserialize)]
+struct Phases {
+    store_ms: u64,
 }
 
 #[derive(Deserialize)]
@@ -140,7 +149,7 @@ async fn drain(rule: &Path) -> Result<Done> {
     }
     source.close().await;
     let cost = Cost { wall: clock.now() - started, cpu: cpu(Whose::Mine), peak: peak()? };
-    Ok(Done { cost, messages, read, written: 0, key: None })
+    Ok(Done { cost, messages, read, written: 0, key: None, storing: Duration::ZERO })
 }
 
 fn compress(object: &Path) -> Result<Done> {
@@ -156,7 +165,7 @@ fn compress(object: &Path) -> Result<Done> {
         if length == 0 {
             let written = compressor.finish()?.length();
             let cost = Cost { wall: wall + (clock.now() - at), cpu: busy + (cpu(Whose::Mine) - used), peak: peak()? };
-            return Ok(Done { cost, messages: 0, read, written, key: None });
+            return Ok(Done { cost, messages: 0, read, written, key: None, storing: Duration::ZERO });
         }
         compressor.append(&slice[..length])?;
         wall += clock.now() - at;

@@ -19,16 +19,15 @@ impl Cost {
     /// The medians of the times, and the largest of the peaks: a limit is kept in every run or not at all.
     pub fn typical(costs: &[Cost]) -> Cost {
         Cost {
-            wall: median(costs, |cost| cost.wall),
-            cpu: median(costs, |cost| cost.cpu),
+            wall: median(costs.iter().map(|cost| cost.wall).collect()),
+            cpu: median(costs.iter().map(|cost| cost.cpu).collect()),
             peak: costs.iter().map(|cost| cost.peak).max().unwrap_or(0),
         }
     }
 }
 
 /// The middle one; of an even number, the smaller of the two in the middle.
-fn median(costs: &[Cost], of: impl Fn(&Cost) -> Duration) -> Duration {
-    let mut times: Vec<_> = costs.iter().map(of).collect();
+pub fn median(mut times: Vec<Duration>) -> Duration {
     times.sort();
     times.get(times.len().saturating_sub(1) / 2).copied().unwrap_or_default()
 }

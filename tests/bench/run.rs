@@ -11,6 +11,7 @@
 
 mod child;
 mod cost;
+mod noise;
 mod table;
 mod world;
 
@@ -22,7 +23,7 @@ use anyhow::{Context, Result, ensure};
 use child::Task;
 use cost::Cost;
 use table::{Row, What};
-use world::World;
+use world::{Server, World};
 
 /// What lies in a topic.
 #[derive(Clone, Copy)]
@@ -33,6 +34,8 @@ pub struct Case {
     pub messages: u64,
     /// Bytes of one payload.
     pub size: u64,
+    /// Bytes that nothing compresses, and no compressor.
+    pub noise: bool,
 }
 
 impl Case {
@@ -41,10 +44,10 @@ impl Case {
     }
 }
 
-const LARGE: Case = Case { name: "5,000 × 100 KB", slug: "large", messages: 5_000, size: 100_000 };
-const SMALL: Case = Case { name: "5,000 × 1 KB", slug: "small", messages: 5_000, size: 1_000 };
+const LARGE: Case = Case { name: "5,000 × 100 KB", slug: "large", messages: 5_000, size: 100_000, noise: false };
+const SMALL: Case = Case { name: "5,000 × 1 KB", slug: "small", messages: 5_000, size: 1_000, noise: false };
 /// The topic of [`LARGE`] again, when all of it is backed up.
-const EMPTY: Case = Case { name: "nothing new", slug: "large", messages: 0, size: 0 };
+const EMPTY: Case = Case { name: "nothing new", slug: "large", messages: 0, size: 0, noise: false };
 
 fn main() -> Result<ExitCode> {
     let mut arguments = std::env::args().skip(1);
@@ -68,14 +71,15 @@ fn measure() -> Result<ExitCode> {
         Ok(text) => text.parse().ok().filter(|count| *count > 0).context("BENCH_REPEAT: must be a number from 1 on")?,
         Err(_) => 3,
     };
-    let world = World::new()?;
+    let world = World::new(Server::Versitygw, "bench")?;
     println!("{}", table::machine(repeat));
     let mut rows = Vec::new();
     for case in [LARGE, SMALL] {
         rows.extend(measure_case(&world, &case, repeat)?);
     }
-    print!("{}", table::table(&rows));
-    let (text, met) = table::targets(&rows, &LARGE);
+    let parts = noise::measure(repeat)?;
+    print!("{}{}", table::table(&rows), table::parts(&parts));
+    let (text, met) = table::targets(&rows, &parts, &LARGE);
     print!("\n{text}");
     Ok(if met { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

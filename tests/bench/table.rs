@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use crate::Case;
 use crate::cost::Cost;
+use crate::noise::Parts;
 
 /// The most memory a run of the largest object may take, in MiB.
 const MOST_MIB: f64 = 64.0;
+/// The most that parts may take longer than a plain PUT of the same bytes, in seconds.
+const MOST_SECONDS: f64 = 1.0;
 /// The most processor time of a run, in those of a null drain and the compressor together.
 const MOST_CPU: f64 = 2.0;
 
@@ -61,8 +64,22 @@ pub fn table(rows: &[Row]) -> String {
     text
 }
 
+pub fn parts(measured: &[Parts]) -> String {
+    let mut text = format!(
+        "\n{:<16}{:>12}{:>12}{:>10}{:>14}{:>12}\n",
+        "one long object", "bytes", "run: CPU s", "peak MiB", "in parts s", "one PUT s"
+    );
+    for Parts { server, bytes, run, storing, put } in measured {
+        let (cpu, peak) = (run.cpu.as_secs_f64(), mib(run.peak));
+        let (name, storing, put) = (server.name(), storing.as_secs_f64(), put.as_secs_f64());
+        writeln!(text, "{name:<16}{bytes:>12}{cpu:>12.3}{peak:>10.1}{storing:>14.3}{put:>12.3}")
+            .expect("a string grows");
+    }
+    text
+}
+
 /// Each target with its outcome, and whether all are met. `largest` is the case whose memory counts.
-pub fn targets(rows: &[Row], largest: &Case) -> (String, bool) {
+pub fn targets(rows: &[Row], parts: &[Parts], largest: &Case) -> (String, bool) {
     let mut text = format!("{:<50}{:>8}{:>10}\n", "target", "is", "at most");
     let mut met = true;
     let mut judge = |what: String, is: f64, limit: f64| {
@@ -80,6 +97,12 @@ pub fn targets(rows: &[Row], largest: &Case) -> (String, bool) {
         if name == largest.name {
             judge(format!("{name}: peak MiB of a run"), mib(run.cost.peak), MOST_MIB);
         }
+    }
+    for Parts { server, run, storing, put, .. } in parts {
+        let name = server.name();
+        judge(format!("{name}, long object: peak MiB of a run"), mib(run.peak), MOST_MIB);
+        let longer = storing.as_secs_f64() - put.as_secs_f64();
+        judge(format!("{name}, long object: parts − one PUT, s"), longer, MOST_SECONDS);
     }
     (text, met)
 }

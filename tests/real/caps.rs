@@ -1,8 +1,10 @@
 //! Where objects end, how many there are, and how much memory it takes.
 
+use std::fs;
 use std::process::Command;
 
 use serde_json::Value;
+use tdmq_backup::encode::spool::PART;
 
 use crate::harness::{Stage, entry_of, script};
 use crate::process::{end, lines, start};
@@ -21,6 +23,8 @@ struct Summary {
     count: u64,
     /// Of all payloads, one after the other.
     sha256: Value,
+    /// What the store says of each file, and what the file's own bytes say.
+    files: Vec<Value>,
 }
 
 fn summary(stage: &Stage) -> Summary {
@@ -32,7 +36,8 @@ fn summary(stage: &Stage) -> Summary {
     let objects = lines.iter().filter(|line| line["first"].is_string());
     let objects =
         objects.map(|line| (text(&line["first"]), text(&line["last"]), line["count"].as_u64().unwrap())).collect();
-    Summary { objects, count: all["count"].as_u64().unwrap(), sha256: all["sha256"].clone() }
+    let files = lines.iter().filter(|line| line["object"].is_string()).cloned().collect();
+    Summary { objects, count: all["count"].as_u64().unwrap(), sha256: all["sha256"].clone(), files }
 }
 
 impl Summary {
@@ -161,4 +166,30 @@ fn messages_of_12_mib_in_chunks_take_less_than_64_mib_of_memory() {
     assert!(peak <= 64 << 20, "{} MiB", peak >> 20);
     summary(&stage).is_all_of(&sent);
     stage.is_at_rest(&sent["last"]);
+}
+
+/// 3,900 × 100 KB that nothing compresses, in base64 and without compression: one object, as large as objects get.
+#[test]
+fn half_a_gigabyte_that_nothing_compresses_goes_up_in_parts_in_less_than_64_mib_of_memory() {
+    let (count, size) = (3900, 100_000);
+    let mut stage = Stage::new("noise");
+    stage.text("compression", "none").text("storage_class", "STANDARD");
+    let [count, size] = [count, size].map(|number: u64| number.to_string());
+    let sent = stage.produce("python", "bulk", &["--count", &count, "--size", &size, "--noise"]).remove(0);
+    let run = stage.invoke();
+    assert_eq!((run.outcome(), &run.report["stop"]), ("stored", &"drained".into()), "{run:?}");
+    let peak = run.report["peak_memory_bytes"].as_u64().unwrap();
+    println!("peak: {} MiB; {}", peak >> 20, run.report["phases"]);
+    assert!(peak <= 64 << 20, "{} MiB", peak >> 20);
+    let found = summary(&stage);
+    found.is_all_of(&sent);
+    let [file] = &found.files[..] else { panic!("{:?}", found.files) };
+    let bytes = file["bytes"].as_u64().unwrap();
+    assert!((500_000_000..=524_288_000).contains(&bytes), "{bytes}");
+    assert_eq!((&file["metadata"]["sha256"], &run.report["objects"][0]["bytes"]), (&file["sha256"], &bytes.into()));
+    let parts = format!("-{}", bytes.div_ceil(PART));
+    assert!(file["etag"].as_str().unwrap().trim_matches('"').ends_with(&parts), "{parts} parts: {}", file["etag"]);
+    assert_eq!(stage.head()["next"]["upload_id"].as_str().map(str::is_empty), Some(false));
+    stage.is_at_rest(&sent["last"]);
+    fs::remove_dir_all(stage.bucket_folder()).unwrap();
 }

@@ -8,6 +8,7 @@ mod parts;
 mod refused;
 mod secrets;
 mod silence;
+mod suite;
 
 use std::time::Duration;
 
@@ -71,15 +72,6 @@ async fn put(store: &S3, key: &str, bytes: &[u8]) -> Result<(), Error> {
     store.put(&upload(key, &body, &[]), None).await
 }
 
-async fn bytes(store: &S3, key: &str) -> Option<Vec<u8>> {
-    let mut download = store.open(key).await.unwrap()?;
-    let mut all = Vec::new();
-    while let Some(chunk) = download.next().await.unwrap() {
-        all.extend_from_slice(&chunk);
-    }
-    Some(all)
-}
-
 fn answer(status: &str, headers: &str, body: &str) -> Vec<Step> {
     vec![Step::send(format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n{headers}\r\n{body}", body.len()))]
 }
@@ -87,3 +79,22 @@ fn answer(status: &str, headers: &str, body: &str) -> Vec<Step> {
 fn soon(milliseconds: u64) -> tokio::time::Instant {
     Clock::system().now() + Duration::from_millis(milliseconds)
 }
+
+macro_rules! on_the_embedded_bucket {
+    ($($promise:ident)*) => {
+        mod embedded {
+            $(#[tokio::test]
+            async fn $promise() {
+                for style in super::STYLES {
+                    let bucket = super::Bucket::start().await.unwrap();
+                    let settings = bucket.settings(style);
+                    let (id, secret) = bucket.key_pair();
+                    let key_pair = (id.to_owned(), secret.to_owned());
+                    let place = super::suite::Place { server: super::suite::Server::Embedded, settings, key_pair };
+                    super::suite::$promise(&place).await;
+                }
+            })*
+        }
+    };
+}
+suite::promises!(on_the_embedded_bucket);

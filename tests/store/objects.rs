@@ -1,52 +1,6 @@
-//! What is stored, read back and listed, on a server that checks every signature.
+//! What is asked of the store, and what it then holds; that it comes back is in `suite`.
 
 use super::*;
-
-#[tokio::test]
-async fn an_object_comes_back_byte_for_byte_in_both_ways_of_addressing() {
-    let bucket = Bucket::start().await.unwrap();
-    for style in STYLES {
-        let store = store(bucket.settings(style));
-        for key in KEYS {
-            let key = format!("{style:?}/{key}");
-            put(&store, &key, key.as_bytes()).await.unwrap();
-            assert_eq!(bytes(&store, &key).await.as_deref(), Some(key.as_bytes()), "{key}");
-            assert_eq!(bucket.read(&key).as_deref(), Some(key.as_bytes()), "{key}");
-            assert_eq!(store.look(&key).await.unwrap().unwrap().length, key.len() as u64);
-        }
-    }
-    assert_eq!(bucket.keys().len(), KEYS.len() * STYLES.len());
-    let store = store(bucket.settings(Addressing::Virtual));
-    put(&store, "empty", b"").await.unwrap();
-    assert_eq!(bytes(&store, "empty").await.unwrap(), b"");
-}
-
-#[tokio::test]
-async fn a_listing_pages_in_order_under_its_prefix_with_every_kind_of_key() {
-    let bucket = Bucket::start().await.unwrap();
-    for key in KEYS {
-        bucket.plant(&format!("in/{key}"), b"four", &[]).unwrap();
-        bucket.plant(&format!("out/{key}"), b"four", &[]).unwrap();
-    }
-    for style in STYLES {
-        let store = store(bucket.settings(style));
-        let (mut found, mut after) = (Vec::new(), None::<String>);
-        loop {
-            let (page, more) = store.list("in/", after.as_deref(), 3).await.unwrap();
-            assert!(page.iter().all(|line| line.length == 4));
-            after = page.last().map(|line| line.key.clone());
-            found.extend(page.into_iter().map(|line| line.key));
-            if !more {
-                break;
-            }
-        }
-        let mut expected: Vec<_> = KEYS.iter().map(|key| format!("in/{key}")).collect();
-        expected.sort();
-        assert_eq!(found, expected);
-        assert_eq!(store.list("in/tdmq/t/n/a%2Fb%25c/", None, 1).await.unwrap().0.len(), 1);
-        assert_eq!(store.list("nothing/", None, 5).await.unwrap(), (Vec::new(), false));
-    }
-}
 
 #[tokio::test]
 async fn metadata_comes_back_with_the_digest_of_the_bytes() {
@@ -59,22 +13,6 @@ async fn metadata_comes_back_with_the_digest_of_the_bytes() {
     assert_eq!(held.metadata["tool"], "tdmq-backup 0.1.0");
     assert_eq!(held.metadata["sha256"], "ed7002b439e9ac845f22357d822bac1444730fbdb6016d3ec9432297b9ec9f73");
     assert_eq!(bucket.metadata("key").unwrap(), held.metadata);
-}
-
-#[tokio::test]
-async fn the_same_bytes_may_be_put_again() {
-    let (bucket, store) = bucket().await;
-    put(&store, "key", b"same").await.unwrap();
-    put(&store, "key", b"same").await.unwrap();
-    assert_eq!(bucket.keys(), ["key"]);
-}
-
-#[tokio::test]
-async fn other_bytes_under_a_taken_key_are_a_conflict_and_the_first_stay() {
-    let (bucket, store) = bucket().await;
-    put(&store, "key", b"first").await.unwrap();
-    assert_eq!(put(&store, "key", b"other").await.unwrap_err().kind(), Kind::Conflict);
-    assert_eq!(bucket.read("key").unwrap(), b"first");
 }
 
 #[tokio::test]
@@ -151,31 +89,4 @@ async fn twenty_mebibytes_are_streamed_and_a_reader_that_stops_stops_the_store()
         whole.look("large").await.unwrap();
     }
     assert!(http.sent() < 16 << 20, "{}", http.sent());
-}
-
-#[tokio::test]
-async fn a_small_object_that_is_large_is_corrupt() {
-    let (bucket, store) = bucket().await;
-    bucket.plant("head", &vec![1; (64 << 10) + 1], &[]).unwrap();
-    assert_eq!(store.read_small("head").await.unwrap_err().kind(), Kind::Corrupt);
-    bucket.plant("head", &vec![1; 64 << 10], &[]).unwrap();
-    assert_eq!(store.read_small("head").await.unwrap().unwrap().bytes.len(), 64 << 10);
-}
-
-#[tokio::test]
-async fn of_many_that_create_one_key_one_wins() {
-    let (bucket, store) = bucket().await;
-    let writes = (0..8u8).map(|n| {
-        let store = store.clone();
-        tokio::spawn(async move { store.write_small("head", vec![n], Expect::Absent).await.map(|_| n) })
-    });
-    let mut won = Vec::new();
-    for write in writes.collect::<Vec<_>>() {
-        match write.await.unwrap() {
-            Ok(n) => won.push(n),
-            Err(error) => assert_eq!(error.kind(), Kind::Conflict, "{}", error.chain()),
-        }
-    }
-    assert_eq!(bucket.read("head").unwrap(), won);
-    assert_eq!(won.len(), 1);
 }

@@ -86,6 +86,38 @@ fn the_file_has_no_name_and_is_only_the_owners_to_read() {
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
 }
 
+/// Files in `dir` that this process has open.
+fn open_in(dir: &Path) -> usize {
+    let open = fs::read_dir("/proc/self/fd").unwrap().flatten();
+    open.filter(|fd| fs::read_link(fd.path()).is_ok_and(|to| to.starts_with(dir))).count()
+}
+
+#[test]
+fn the_file_goes_with_the_last_that_has_it_also_in_a_panic() {
+    let dir = tempfile::tempdir().unwrap();
+    let spooled = || {
+        let mut spool = Spool::new(dir.path(), 10);
+        spool.append(&[1; 100]).unwrap();
+        spool
+    };
+    let (dropped, body) = (spooled(), spooled().finish(b"end"));
+    let (other, mut slices) = (body.clone(), body.slices());
+    assert_eq!(open_in(dir.path()), 2);
+    drop(dropped);
+    drop((body, other));
+    assert_eq!(open_in(dir.path()), 1, "somebody still reads it");
+    assert_eq!(slices.next().unwrap().unwrap().len(), 100);
+    drop(slices);
+    assert_eq!(open_in(dir.path()), 0);
+    let (spool, body) = (spooled(), spooled().finish(b"end"));
+    let panicked = std::thread::spawn(move || {
+        let _held = (spool, body);
+        panic!("on purpose");
+    });
+    panicked.join().unwrap_err();
+    assert_eq!((open_in(dir.path()), fs::read_dir(dir.path()).unwrap().count()), (0, 0));
+}
+
 #[test]
 fn what_fits_in_memory_needs_no_directory() {
     let mut spool = Spool::new(Path::new("/does/not/exist"), 10);

@@ -73,8 +73,12 @@ impl Meaning {
             "PreconditionFailed" | "FileAlreadyExists" => Meaning::Precondition,
             "ConditionalRequestConflict" | "OperationAborted" => Meaning::Contended,
             "NotImplemented" => Meaning::Unsupported,
-            // The third is s3s's, the fourth versitygw's.
-            "InvalidAccessKeyId" | "InvalidToken" | "NotSignedUp" | "XAdminUserNotFound" => Meaning::BadKeys,
+            // The third is s3s's, the fourth versitygw's, the fifth MinIO's.
+            "InvalidAccessKeyId" | "InvalidToken" | "NotSignedUp" | "XAdminUserNotFound" | "InvalidTokenId" => {
+                Meaning::BadKeys
+            }
+            // versitygw's, whose keys are paths of files: a conflict that no waiting ends.
+            "ObjectParentIsFile" | "ExistingObjectIsDirectory" => Meaning::Rejected,
             "AccessDenied" => Meaning::Forbidden,
             "SignatureDoesNotMatch" => Meaning::BadSignature,
             "ExpiredToken" | "TokenRefreshRequired" | "RequestExpired" => Meaning::ExpiredToken,

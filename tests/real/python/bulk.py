@@ -1,5 +1,7 @@
 """The payload of a bulk message: a function of its index and size alone, the same one as in ../java/Bulk.java."""
 
+import random
+
 POOL = 1 << 22
 WORDS = (
     "sensor status running stopped valve pressure temperature humidity north south east west alpha beta gamma delta "
@@ -30,3 +32,8 @@ def payload(index: int, size: int) -> bytes:
         pool = _text[:POOL] or _pool()
         _text = pool * (2 + length // POOL)
     return head + _text[at : at + length] + b'"}'
+
+
+def noise(index: int, size: int) -> bytes:
+    """Bytes that no compressor makes shorter, other ones for each index."""
+    return random.Random(index).randbytes(size)

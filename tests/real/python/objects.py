@@ -72,25 +72,27 @@ def main():
     folder = sys.argv[-1]
     total, of_all = hashlib.sha256(), 0
     for path in objects(folder):
+        sha256 = hashlib.sha256()
         with open(path, "rb") as file:
-            stored = file.read()
+            while piece := file.read(1 << 20):
+                sha256.update(piece)
         # Where this kind of store keeps what was sent beside the content.
         metadata, content_type = json.loads(os.getxattr(path, "user.metadata")), os.getxattr(path, "user.content-type").decode()
+        etag = os.getxattr(path, "user.etag").decode()
         key = os.path.relpath(path, folder)
-        show({"object": key, "bytes": len(stored), "sha256": hashlib.sha256(stored).hexdigest(), "metadata": metadata, "content_type": content_type})
-        content = gzip.decompress(stored) if path.endswith(".gz") else stored
-        del stored
-        assert content.endswith(b"\n"), "the last line has no end"
+        show({"object": key, "bytes": os.path.getsize(path), "sha256": sha256.hexdigest(), "metadata": metadata, "content_type": content_type, "etag": etag})
         first, last, count = None, None, 0
-        for line in content[:-1].split(b"\n"):
-            it = record(line.decode())
-            payload = it.pop("payload")
-            if not digest:
-                it["payload_base64"] = None if payload is None else base64.b64encode(payload).decode()
-                show(it)
-                continue
-            total.update(payload or b"")
-            count, first, last = count + 1, first or it["id"], it["id"]
+        with (gzip.open if path.endswith(".gz") else open)(path, "rb") as lines:
+            for line in lines:
+                assert line.endswith(b"\n"), "the last line has no end"
+                it = record(line[:-1].decode())
+                payload = it.pop("payload")
+                if not digest:
+                    it["payload_base64"] = None if payload is None else base64.b64encode(payload).decode()
+                    show(it)
+                    continue
+                total.update(payload or b"")
+                count, first, last = count + 1, first or it["id"], it["id"]
         if digest:
             show({"count": count, "first": first, "last": last})
             of_all += count

@@ -290,7 +290,7 @@ def send_bulk(session):
             failures.append(result)
 
     for i in range(count):
-        content = bulk.payload(i, size)
+        content = bulk.noise(i, size) if session.options.noise else bulk.payload(i, size)
         digest.update(content)
         total += len(content)
         producer.send_async(content, callback(i) if i in (0, count - 1) else ignored)
@@ -322,6 +322,7 @@ def main():
     parser.add_argument("--compression", default="none", type=str.lower, choices=COMPRESSIONS)
     parser.add_argument("--count", type=int, default=1_000)
     parser.add_argument("--size", type=int, default=1_000)
+    parser.add_argument("--noise", action="store_true")
     options = parser.parse_args()
     if options.case == "list":
         print("\n".join(cases()))

@@ -1,0 +1,168 @@
+//! What else lies in the folder: markers, notes, copies, names that resemble ours, and three thousand objects.
+
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tdmq_backup::Position;
+use tdmq_backup::report::Outcome;
+use tdmq_backup::testing::broker::Config;
+use tdmq_backup::testing::bucket::Op;
+
+use crate::world::{SUBSCRIPTION, World};
+
+/// Keys of somebody else's; `hour` ends with `/`, and the names say entries that are still to come.
+fn foreign(folder: &str, hour: &str) -> Vec<String> {
+    let ledger = format!("{:019}", Config::default().first_ledger);
+    let id = |entry: u64| format!("{ledger}-{entry:019}");
+    let (first, last) = (id(1), id(9));
+    let in_hour = [
+        String::new(),
+        "notes.txt".into(),
+        "backup.jsonl.gz".into(),
+        format!("{first}_{last}_9.jsonl.gz.part"),
+        format!("{first}_{last}_9.JSONL.GZ"),
+        format!("{first}_{last}_9.parquet"),
+        format!("{first}_{last}_.jsonl.gz"),
+        format!("{first}_{last}_+9.jsonl.gz"),
+        format!("{first}_{last}_09.jsonl.gz"),
+        format!("{first}_{last}_0.jsonl.gz"),
+        format!("{first}_{last}_9_9.jsonl.gz"),
+        format!("{first}_{last}.jsonl.gz"),
+        format!("{last}_{first}_9.jsonl.gz"),
+        format!("{first}-1_{last}-00000a_9.jsonl.gz"),
+        format!("{}_{}_9.jsonl.gz", first.replace("-0", "-+"), last.replace("-0", "-+")),
+        format!("{}_{}_9.jsonl.gz", &first[1..], &last[1..]),
+        format!("copy/{first}_{last}_9.jsonl.gz"),
+        format!("{first}_/{first}_{last}_9.jsonl.gz"),
+    ];
+    let besides = ["", "dt=", "_head.json.bak", "_SUCCESS", "dt=old/hour=09/"];
+    let deeper = format!("dt=2026/{}{first}_{last}_9.jsonl.gz", &hour[folder.len()..]);
+    let in_folder = besides.iter().map(|name| format!("{folder}{name}")).chain([format!("{folder}{deeper}")]);
+    in_hour.iter().map(|name| format!("{hour}{name}")).chain(in_folder).collect()
+}
+
+#[tokio::test]
+async fn foreign_files_are_neither_believed_nor_read_nor_touched_with_the_head_and_without() {
+    for head_too in [false, true] {
+        let mut world = World::begun().await;
+        let first = world.objects().remove(0);
+        let hour = &first[..=first.rfind('/').unwrap()];
+        let folder = &first[..first.find("dt=").unwrap()];
+        let foreign = foreign(folder, hour);
+        for key in &foreign {
+            world.bucket.plant(key, b"somebody else's", &[]).unwrap();
+        }
+        if head_too {
+            let head = format!("{folder}_head.json");
+            assert!(world.bucket.remove(&head));
+        }
+        let ids = world.send(&[1, 2, 1]);
+        let report = world.run().await;
+        assert_eq!((report.outcome, report.messages, report.warnings.len()), (Outcome::Stored, 4, 0), "{report:?}");
+        assert_eq!(world.mark_delete(), ids[2]);
+        // The broker goes back: everything is looked up, and read.
+        world.topic.set_mark_delete(SUBSCRIPTION, Position::new(ids[0].ledger, -1));
+        let report = world.run().await;
+        assert_eq!((report.skipped_entries, report.objects.len()), (4, 0), "{report:?}");
+        for key in &foreign {
+            assert_eq!(world.bucket.read(key).as_deref(), Some(&b"somebody else's"[..]), "{key}");
+        }
+        let ours = |key: &String| !foreign.contains(key) && !key.ends_with("_head.json");
+        let ours: Vec<String> = world.bucket.keys().into_iter().filter(ours).collect();
+        assert_eq!(ours, [first, report_key(&world, ids[0], ids[2])]);
+    }
+}
+
+fn report_key(world: &World, first: Position, last: Position) -> String {
+    let name = |at: Position| format!("{:019}-{:019}", at.ledger, at.entry);
+    let end = format!("/{}_{}_4.jsonl.gz", name(first), name(last));
+    world.bucket.keys().into_iter().find(|key| key.ends_with(&end)).unwrap()
+}
+
+#[tokio::test]
+async fn a_file_under_the_very_name_of_an_object_stops_the_run_by_its_key_and_nothing_is_acknowledged() {
+    // Nothing; no gzip; an object of other entries.
+    let other = World::begun().await;
+    let of_others = other.bucket.read(&other.objects()[0]).unwrap();
+    for (bytes, kind) in [(&b""[..], "corrupt"), (b"garbage", "corrupt"), (&of_others, "conflict")] {
+        let mut world = World::begun().await;
+        let at = world.mark_delete();
+        let ids = world.send(&[1, 1]);
+        let first = world.objects().remove(0);
+        let hour = &first[..=first.rfind('/').unwrap()];
+        let name = |at: Position| format!("{:019}-{:019}", at.ledger, at.entry);
+        let key = format!("{hour}{}_{}_2.jsonl.gz", name(ids[0]), name(ids[1]));
+        world.bucket.plant(&key, bytes, &[]).unwrap();
+        for _ in 0..2 {
+            let report = world.run().await;
+            let error = report.error.unwrap();
+            assert_eq!((report.outcome, error.kind), (Outcome::Failed, kind), "{}", error.message);
+            assert!(error.message.contains(&key), "{}", error.message);
+            assert_eq!((world.mark_delete(), world.bucket.read(&key).as_deref()), (at, Some(bytes)));
+            assert_eq!(world.objects().len(), 2);
+        }
+        world.bucket.remove(&key);
+        world.drain(3).await;
+        world.assert_exactly_once();
+    }
+}
+
+/// A topic of three thousand entries, each in an object of its own, as that many runs would have left them.
+async fn three_thousand() -> World {
+    let mut world = World::new().await;
+    world.set("compression", "\"none\"");
+    world.send(&vec![1; 3000]);
+    world.run().await;
+    let whole = world.objects().remove(0);
+    let lines = String::from_utf8(world.bucket.read(&whole).unwrap()).unwrap();
+    let hour = whole[..=whole.rfind('/').unwrap()].to_owned();
+    let mut previous: Option<(String, String)> = None;
+    for (n, (line, entry)) in lines.lines().zip(world.topic.entries()).enumerate() {
+        let line = format!("{line}\n");
+        let id = format!("{:019}-{:019}", entry.position.ledger, entry.position.entry);
+        let digest: String = Sha256::digest(&line).iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut metadata = vec![("seq".to_owned(), (n + 1).to_string()), ("sha256".to_owned(), digest.clone())];
+        metadata.extend(previous.iter().flat_map(|(id, digest)| {
+            [("previous-id".to_owned(), id.clone()), ("previous-sha256".to_owned(), digest.clone())]
+        }));
+        world.bucket.plant(&format!("{hour}{id}_{id}_1.jsonl"), line.as_bytes(), &metadata).unwrap();
+        previous = Some((entry.position.to_string(), digest));
+    }
+    world.bucket.remove(&whole);
+    world.bucket.remove(&world.head_key());
+    world
+}
+
+#[tokio::test]
+async fn three_thousand_objects_are_listed_a_page_at_a_time_and_only_those_that_matter_are_read() {
+    let mut world = three_thousand().await;
+    let count =
+        |world: &World, from: usize, op: Op| world.bucket.requests()[from..].iter().filter(|it| **it == op).count();
+
+    // The head is lost: the newest object is found in three pages, and none is read.
+    let before = world.bucket.requests().len();
+    assert_eq!(world.run().await.outcome, Outcome::NothingToDo);
+    assert_eq!((count(&world, before, Op::List), count(&world, before, Op::Head)), (3, 1));
+    let last = world.send(&[1])[0];
+    let report = world.run().await;
+    let metadata = world.bucket.metadata(&report.objects[0].key).unwrap();
+    assert_eq!((metadata["seq"].as_str(), report.messages), ("3001", 1), "{report:?}");
+    assert!(world.bucket.requests().len() - before < 20, "{:?}", &world.bucket.requests()[before..]);
+
+    // The broker goes back over ten objects, then over more than a page of them.
+    let temporary = tempfile::tempdir().unwrap();
+    for back in [10, 1200] {
+        let before = world.bucket.requests().len();
+        world.topic.set_mark_delete(SUBSCRIPTION, Position::new(last.ledger, last.entry - back));
+        let mut program = world.program(temporary.path(), false);
+        let output = tokio::task::spawn_blocking(move || program.output().unwrap()).await.unwrap();
+        world.let_go().await;
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!((&report["skipped_entries"], &report["objects"]), (&back.into(), &json!([])), "{report:#}");
+        let peak = report["peak_memory_bytes"].as_u64().unwrap();
+        assert!(peak < 48 << 20, "{} MiB", peak >> 20);
+        assert_eq!((world.mark_delete(), world.objects().len()), (last, 3001));
+        let (lists, reads) = (count(&world, before, Op::List), count(&world, before, Op::Get));
+        assert!(lists == 4 && reads <= back as usize + 3, "{lists} listings, {reads} reads");
+    }
+    world.assert_exactly_once();
+}
