@@ -15,7 +15,7 @@ impl From<Failed> for Diagnostic {
 pub async fn serve(shell: Shell) -> Result<(), lambda_runtime::Error> {
     let shell = &shell;
     let invoke = async |event: LambdaEvent<Value>| {
-        shell.invoke(&event.payload, &event.context.request_id, event.context.deadline).await
+        shell.invoke(&event.payload, &event.context.request_id, event.context.deadline).await.outcome
     };
     run(service_fn(invoke)).await
 }

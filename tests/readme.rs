@@ -62,7 +62,7 @@ fn every_command_exists() {
 fn every_proof_is_a_test() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut sources = String::new();
-    let mut folders = vec![root.join("tests"), root.join("src")];
+    let mut folders = vec![root.join("tests"), root.join("src"), root.join("handler")];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();

@@ -9,6 +9,8 @@ mod broker;
 mod caps;
 mod cells;
 mod door;
+#[path = "../../handler/tests/function/events.rs"]
+mod events;
 mod harness;
 mod interruptions;
 mod java;
@@ -16,12 +18,16 @@ mod kills;
 mod lambda;
 mod messages;
 mod missing;
+mod package;
 mod partitions;
+#[path = "../../handler/tests/function/platform.rs"]
+mod platform;
 mod process;
 mod proxies;
 mod raw;
 mod records;
 mod replay;
+mod scf;
 mod second;
 mod start;
 mod stores;

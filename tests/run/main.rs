@@ -10,6 +10,7 @@ mod certificates;
 mod chunks;
 mod consumer;
 mod deaths;
+mod dry_run;
 mod heads;
 mod histories;
 mod interruptions;
