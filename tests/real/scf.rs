@@ -68,6 +68,8 @@ fn every_event_file_is_answered_under_scfs_runtime_api_and_a_dry_run_changes_not
             assert_eq!((stage.files(), format!("{:?}", stage.standing().mark_delete)), before);
         }
         invoke(r#"{"max_objects":20}"#);
+        let idle = invoke(r#"{"dry_run":true}"#);
+        assert_eq!((&idle["outcome"], &idle["backlog_entries"]), (&"nothing_to_do".into(), &0.into()), "{idle}");
     }
     let printed = fs::read_to_string(&instance.log).unwrap();
     for secret in [&stage.variables()["TDMQ_BACKUP_TOKEN"], &component("REAL_S3_SECRET_KEY")] {

@@ -39,7 +39,7 @@ async fn foretold(world: &World, event: Value, case: &str) -> Report {
     assert_eq!(left(world), before, "{case}");
     for recorded in &world.broker.commands()[commands..] {
         let kind = recorded.command.r#type();
-        assert!(!matches!(kind, CommandType::Ack | CommandType::Seek | CommandType::Unsubscribe), "{case}: {kind:?}");
+        assert!(!matches!(kind, CommandType::Ack | CommandType::Unsubscribe), "{case}: {kind:?}");
     }
     let written = |op: &Op| !matches!(op, Op::Get | Op::Head | Op::List);
     assert!(!world.bucket.requests()[requests..].iter().any(written), "{case}");
@@ -61,7 +61,7 @@ async fn foretold(world: &World, event: Value, case: &str) -> Report {
 #[tokio::test]
 async fn a_new_rule_is_foretold_wherever_it_starts_and_no_subscription_is_made() {
     let time = chrono::DateTime::from_timestamp_millis((NOW - 60_000 + 3) as i64).unwrap().to_rfc3339();
-    for (start, messages) in [("continue", 6), ("earliest", 6), ("latest", 0), ("17:1", 5), (&time, 4)] {
+    for (start, messages) in [("continue", 6), ("earliest", 6), ("latest", 0), ("17:1", 5), (&time, 1)] {
         let mut world = World::new().await;
         world.set("start", format!("{start:?}"));
         let planned = foretold(&world, json!({}), "an empty topic").await;
