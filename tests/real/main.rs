@@ -20,6 +20,7 @@ mod messages;
 mod missing;
 mod package;
 mod partitions;
+#[expect(dead_code, reason = "its faults are played in process")]
 #[path = "../../handler/tests/function/platform.rs"]
 mod platform;
 mod process;
