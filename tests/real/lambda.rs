@@ -151,7 +151,7 @@ fn a_wrong_rule_fails_the_invocation_with_the_key_that_is_wrong() {
     let lambda = Lambda::of(&stage);
     let reply = lambda.invoke("{}");
     assert_eq!(reply["errorType"], "invalid", "{reply}");
-    assert!(reply["errorMessage"].as_str().unwrap().contains("interval: must be"), "{reply}");
+    assert!(reply["errorMessage"].as_str().unwrap().contains("INTERVAL: must be"), "{reply}");
     lambda.keeps_secrets_of(&stage);
 }
 
