@@ -3,13 +3,16 @@
 SHELL := /bin/bash
 CARGO ?= cargo
 
-.PHONY: help demo test test-real pulsar-table crash-matrix simulate check bench fmt
+.PHONY: help demo package test test-real pulsar-table crash-matrix simulate check bench fmt
 
 help: ## What there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 demo: ## The whole thing in one command: a broker and a bucket in this process, messages in, an object out
 	@$(CARGO) run --quiet --locked -- demo
+
+package: ## The function's zip in dist/: TARGET=scf or TARGET=lambda, with RULE=rule.toml in it
+	@handler/package "$(TARGET)" "$(RULE)"
 
 test: ## Everything in process, then against real Pulsar, a real S3 server and the Lambda emulator
 	$(CARGO) test --locked --workspace

@@ -1,5 +1,7 @@
 //! AWS Lambda: the runtime's loop around the shell.
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
 use lambda_runtime::tower::{ServiceExt, layer::layer_fn};
 use lambda_runtime::{Diagnostic, LambdaEvent, LambdaInvocation, Runtime, service_fn};
 use serde_json::Value;
@@ -14,19 +16,21 @@ impl From<Failed> for Diagnostic {
 
 /// Serves invocations until the platform ends the instance, or `Ok` once this one is over.
 pub async fn serve(shell: Shell) -> Result<(), lambda_runtime::Error> {
-    let shell = &shell;
+    let (shell, over) = (&shell, &AtomicBool::new(false));
     let invoke = async |event: LambdaEvent<Value>| {
-        shell.invoke(&event.payload, &event.context.request_id, event.context.deadline).await
+        let answer = shell.invoke(&event.payload, &event.context.request_id, event.context.deadline).await;
+        over.store(answer.last, Relaxed);
+        answer.outcome
     };
     // Around the runtime's own service, which has sent the reply when it is done.
     let ends = layer_fn(|replying| {
-        ServiceExt::<LambdaInvocation>::and_then(replying, async |()| match shell.is_over() {
+        ServiceExt::<LambdaInvocation>::and_then(replying, async |()| match over.load(Relaxed) {
             true => Err(lambda_runtime::Error::from("the instance is over")),
             false => Ok(()),
         })
     });
     match Runtime::new(service_fn(invoke)).layer(ends).run().await {
-        Err(_) if shell.is_over() => Ok(()),
+        Err(_) if over.load(Relaxed) => Ok(()),
         ended => ended,
     }
 }

@@ -4,21 +4,40 @@
 //! in the package. What is wrong with it is said at each invocation, where somebody sees it. Nothing
 //! is left running after a reply. A run's report goes to standard output as one line of JSON. An instance whose
 //! store keys have ended says so in its reply and ends, with exit code 1: the next one gets new keys.
+//!
+//! One program for both platforms: which one it is on is seen by the address of the runtime's API.
 
 mod lambda;
+mod panics;
+mod scf;
 mod shell;
 
+use std::env;
 use std::process::ExitCode;
 
-use anyhow::{anyhow, ensure};
+use anyhow::{anyhow, bail};
+use scf::Ended;
+use serde_json::Value;
 use shell::Shell;
+use tdmq_backup::Clock;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<ExitCode> {
-    ensure!(
-        std::env::var_os("AWS_LAMBDA_RUNTIME_API").is_some(),
-        "bootstrap is started by AWS Lambda (AWS_LAMBDA_RUNTIME_API is not set); to run the function here: tdmq-backup invoke --rule rule.toml"
-    );
-    lambda::serve(Shell::cold_start()).await.map_err(|error| anyhow!(error).context("the Lambda runtime ended"))?;
-    Ok(ExitCode::FAILURE)
+    panics::watch();
+    let old_at = Clock::system().now() + scf::OLD_AFTER;
+    if env::var_os("AWS_LAMBDA_RUNTIME_API").is_some() {
+        lambda::serve(Shell::cold_start()).await.map_err(|error| anyhow!(error).context("the Lambda runtime ended"))?;
+        return Ok(ExitCode::FAILURE);
+    }
+    if let Some(address) = scf::address(|name| env::var(name).ok())? {
+        let shell = Shell::cold_start();
+        let run = async |event: &Value, request: &str, deadline| shell.invoke(event, request, deadline).await;
+        return Ok(match scf::serve(&address, old_at, run).await? {
+            Ended::Old => ExitCode::SUCCESS,
+            Ended::Over => ExitCode::FAILURE,
+        });
+    }
+    bail!(
+        "bootstrap is started by AWS Lambda or Tencent SCF (neither AWS_LAMBDA_RUNTIME_API nor SCF_RUNTIME_API is set); to run the function here: tdmq-backup invoke --rule rule.toml"
+    )
 }

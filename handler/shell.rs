@@ -2,7 +2,6 @@
 
 use std::env;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -10,6 +9,8 @@ use tdmq_backup::event::Event;
 use tdmq_backup::report::{Outcome, Report};
 use tdmq_backup::run::Function;
 use tdmq_backup::{Clock, Error, Kind};
+
+use crate::panics::caught;
 
 /// A failed invocation, as a platform is told.
 #[derive(Debug)]
@@ -26,21 +27,33 @@ impl From<&Error> for Failed {
     }
 }
 
-/// The function, or why there is none.
-pub struct Shell {
-    function: Result<Function, Error>,
-    over: AtomicBool,
+/// What an invocation came to.
+#[derive(Debug)]
+pub struct Answer {
+    pub outcome: Result<Value, Failed>,
+    /// This instance can do nothing more: its keys came with it and have ended, and a new one gets new ones. The
+    /// process ends after the reply, with exit code 1.
+    pub last: bool,
 }
+
+impl Answer {
+    fn failed(error: &Error) -> Self {
+        Answer { outcome: Err(logged(error)), last: false }
+    }
+
+    /// To an event that is none.
+    pub fn not_json(body: &[u8]) -> Self {
+        let error = Event::parse(body).err();
+        Answer::failed(&error.unwrap_or_else(|| Error::new(Kind::Internal, "an event was taken for none: report it")))
+    }
+}
+
+/// The function, or why there is none.
+pub struct Shell(Result<Function, Error>);
 
 impl Shell {
     pub fn cold_start() -> Self {
-        Shell { function: Function::load(packaged_rule().as_deref(), Clock::system()), over: AtomicBool::new(false) }
-    }
-
-    /// Whether this instance can do nothing more: its keys came with it and have ended, and a new one gets new ones.
-    /// A platform's loop asks after each reply, and returns; then the process ends with exit code 1.
-    pub fn is_over(&self) -> bool {
-        self.over.load(Relaxed)
+        Shell(Function::load(packaged_rule().as_deref(), Clock::system()))
     }
 
     /// One run. `deadline_ms` is the platform's, ms since the epoch; one that has passed means that it is
@@ -48,20 +61,35 @@ impl Shell {
     ///
     /// Everything that a run did stands in the log line, also where the invocation fails.
     ///
-    /// `request` is the platform's name for this event, the same each time that it is delivered.
-    pub async fn invoke(&self, event: &Value, request: &str, deadline_ms: u64) -> Result<Value, Failed> {
+    /// `request` is the platform's name for this event, the same each time that it is delivered; empty where the
+    /// platform gives none.
+    pub async fn invoke(&self, event: &Value, request: &str, deadline_ms: u64) -> Answer {
+        caught(self.run(event, request, deadline_ms)).await.unwrap_or_else(|error| Answer::failed(&error))
+    }
+
+    async fn run(&self, event: &Value, request: &str, deadline_ms: u64) -> Answer {
         let clock = Clock::system();
-        let function = self.function.as_ref().map_err(logged)?;
-        let mut seek = Event::from_value(event).map_err(|error| logged(&error))?.seek;
-        if let Some(seek) = &mut seek {
+        let function = match &self.0 {
+            Ok(function) => function,
+            Err(error) => return Answer::failed(error),
+        };
+        let mut event = match Event::from_value(event) {
+            Ok(event) => event,
+            Err(error) => return Answer::failed(&error),
+        };
+        if let Some(seek) = event.seek.as_mut().filter(|_| !request.is_empty()) {
             seek.id.get_or_insert_with(|| format!("request {request}"));
         }
-        let left = Duration::from_millis(deadline_ms.saturating_sub(clock.now_ms()));
-        let deadline = (!left.is_zero()).then(|| clock.now() + left);
-        let report = function.obey(seek, deadline, &clock, &mut |_| {}).await;
-        self.over.fetch_or(report.ends_instance, Relaxed);
-        reply(&report)
+        let deadline = time_left(deadline_ms, clock.now_ms()).map(|left| clock.now() + left);
+        let report = function.answer(event.wish(), deadline, &clock, &mut |_| {}).await;
+        Answer { outcome: reply(&report), last: report.ends_instance }
     }
+}
+
+/// What is left until the platform's deadline; `None` where that has passed. `cargo lambda watch` sends one of 1970.
+fn time_left(deadline_ms: u64, now_ms: u64) -> Option<Duration> {
+    let left = deadline_ms.checked_sub(now_ms).filter(|left| *left > 0)?;
+    Some(Duration::from_millis(left))
 }
 
 /// `rule.toml` in the package, unless a variable names another file.
@@ -69,7 +97,8 @@ fn packaged_rule() -> Option<PathBuf> {
     if env::var_os("TDMQ_BACKUP_RULE").is_some() {
         return None;
     }
-    let folder = env::var_os("LAMBDA_TASK_ROOT").map(PathBuf::from).unwrap_or_default();
+    let folder = ["LAMBDA_TASK_ROOT", "USER_CODE_ROOT"].into_iter().find_map(env::var_os);
+    let folder = folder.map(PathBuf::from).unwrap_or_default();
     Some(folder.join("rule.toml")).filter(|path| path.exists())
 }
 
@@ -90,4 +119,18 @@ fn logged(error: &Error) -> Failed {
         serde_json::json!({ "outcome": Outcome::Failed, "error": { "kind": failed.kind, "message": failed.message } })
     );
     failed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_in_the_past_is_not_known_and_one_to_come_is_what_is_left() {
+        let now = 1_795_255_200_000;
+        // What `cargo lambda watch` sends, whatever its --timeout says.
+        assert_eq!(time_left(600_000, now), None);
+        assert_eq!((time_left(0, now), time_left(now, now)), (None, None));
+        assert_eq!(time_left(now + 4_981, now), Some(Duration::from_millis(4_981)));
+    }
 }

@@ -1,5 +1,6 @@
 //! What the command line takes, and its exit codes.
 
+mod check;
 mod demo;
 mod invoke;
 mod progress;
@@ -23,6 +24,8 @@ pub struct Cli {
 enum Command {
     /// Shows the whole thing here and now: a broker and a bucket in this process, messages, an object
     Demo(demo::Demo),
+    /// Says what is wrong with a rule, all of it
+    Check(check::Check),
     /// Runs the function once, here, with a rule and an event
     Invoke(invoke::Invoke),
 }
@@ -56,6 +59,7 @@ impl Cli {
         runtime.block_on(async {
             match self.command {
                 Command::Demo(demo) => demo.run().await,
+                Command::Check(check) => check.run(),
                 Command::Invoke(invoke) => invoke.run().await,
             }
         })
@@ -65,7 +69,7 @@ impl Cli {
 /// What a run's outcome is to a shell.
 fn exit_code(report: &Report) -> ExitCode {
     ExitCode::from(match report.outcome {
-        Outcome::Stored | Outcome::NothingToDo => 0,
+        Outcome::Stored | Outcome::Planned | Outcome::NothingToDo => 0,
         Outcome::Failed if report.error.as_ref().is_some_and(|error| error.kind == Kind::Invalid.name()) => 2,
         Outcome::Failed | Outcome::NotRead => 1,
         Outcome::Busy => 3,

@@ -19,6 +19,7 @@ pub mod catalogue;
 pub mod chunks;
 pub mod clock;
 pub mod drain;
+mod dry;
 pub mod encode;
 pub mod error;
 pub mod event;

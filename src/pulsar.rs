@@ -12,6 +12,7 @@
 //! a dropped future leaves nothing behind but a closed connection.
 
 mod address;
+mod beside;
 mod connection;
 mod consumer;
 mod entry;

@@ -18,6 +18,8 @@ pub use partitions::PartitionReport;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
+    /// Of a dry run: objects would be stored.
+    Planned,
     /// Objects were stored, or entries that were stored before were acknowledged.
     Stored,
     NothingToDo,
@@ -152,6 +154,10 @@ pub struct Report {
     pub topic: String,
     pub subscription: String,
     pub outcome: Outcome,
+    /// Nothing was changed: objects, messages and moves are what the next run would write and make. Only a dry run
+    /// says it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stop: Option<Stop>,
     /// What each partition came to; only where the topic is partitioned.
@@ -206,6 +212,7 @@ impl Report {
             topic,
             subscription: subscription.to_owned(),
             outcome: Outcome::NothingToDo,
+            dry_run: false,
             stop: None,
             partitions: Vec::new(),
             objects: Vec::new(),
@@ -235,6 +242,17 @@ impl Report {
         self.messages += object.messages;
         self.bytes += object.bytes;
         self.objects.push(object);
+    }
+
+    /// Takes back what only a run that wrote can say.
+    pub fn only_planned(&mut self) {
+        if self.outcome == Outcome::Stored {
+            self.outcome = Outcome::Planned;
+        }
+        self.complete_through = None;
+        for object in &mut self.objects {
+            object.acknowledged = false;
+        }
     }
 
     /// Ends the report with an error. What was stored before it stays in the report; a run that somebody

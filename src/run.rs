@@ -13,9 +13,10 @@ use crate::batch::Caps;
 use crate::budget;
 use crate::clock::Clock;
 use crate::drain::{self, Beginning, Job, Progress};
+use crate::dry;
 use crate::encode;
 use crate::error::{Error, Kind, Result};
-use crate::event::SeekEvent;
+use crate::event::{SeekEvent, Wish};
 use crate::head::Owner;
 use crate::pulsar::{Cluster, Initial, is_missing_topic};
 use crate::report::Report;
@@ -75,6 +76,19 @@ impl Function {
         clock: &Clock,
         watch: &mut dyn FnMut(Progress),
     ) -> Report {
+        self.answer(Wish { seek, ..Wish::default() }, deadline, clock, watch).await
+    }
+
+    /// [`invoke`](Function::invoke) with what an event asks for besides. A dry run changes nothing at the broker or in
+    /// the bucket; its report says what the next run would write.
+    pub async fn answer(
+        &self,
+        wish: Wish,
+        deadline: Option<Instant>,
+        clock: &Clock,
+        watch: &mut dyn FnMut(Progress),
+    ) -> Report {
+        let Wish { seek, dry_run, max_objects } = wish;
         let started = clock.now();
         let deadline = deadline.filter(|at| *at > started).unwrap_or(started + self.rule.interval + STORING);
         let (store_by, broker_by) = drain::last_answers(deadline, started);
@@ -84,12 +98,14 @@ impl Function {
             &self.rule.subscription,
             self.rule.warnings.clone(),
         );
+        report.dry_run = dry_run;
         if let Err(error) = confirmed(seek.as_ref(), &self.rule.subscription) {
             report.failed(&error);
             return report;
         }
         let (store, cluster) = (self.store.until(store_by), Cluster::new(&self.rule, broker_by));
-        let tick = Tick { rule: &self.rule, seek, store, cluster, clock, started, deadline };
+        let max_objects = max_objects.unwrap_or(self.rule.max_objects);
+        let tick = Tick { rule: &self.rule, seek, dry_run, max_objects, store, cluster, clock, started, deadline };
         // On the heap: a run is large, and a platform's stack may be small.
         let mut report = Box::pin(tick.run(report, watch)).await;
         report.finish(clock.now().saturating_duration_since(started).as_millis() as u64);
@@ -102,6 +118,8 @@ struct Tick<'a> {
     rule: &'a Rule,
     /// Where an event asks the cursor to be moved.
     seek: Option<SeekEvent>,
+    dry_run: bool,
+    max_objects: u32,
     store: S3,
     cluster: Cluster<'a>,
     clock: &'a Clock,
@@ -151,6 +169,20 @@ impl Tick<'_> {
                 found => found.map(Some),
             }
         };
+        if self.dry_run {
+            let subscription = &self.rule.subscription;
+            let attach = async |beginning| {
+                let now = self.clock.now_ms();
+                match dry::Reader::attach(&self.cluster, &topic, subscription, beginning, now).await {
+                    Err(error) if !known(&error) => Ok(None),
+                    attached => attached.map(Some),
+                }
+            };
+            let store = dry::Reading::new(&self.store);
+            let mut report = Box::pin(drain::run(job, &store, place, attach, self.clock, report, watch)).await;
+            report.only_planned();
+            return report;
+        }
         let attach = async |beginning| {
             let initial = match beginning {
                 Beginning::Earliest => Initial::Earliest,
@@ -174,7 +206,7 @@ impl Tick<'_> {
             start: rule.start,
             seek: self.seek.clone(),
             caps: Caps { messages: rule.max_messages.into(), bytes: rule.max_bytes },
-            max_objects: rule.max_objects,
+            max_objects: self.max_objects,
             interval: rule.interval,
             compression: match rule.compression {
                 Compression::Gzip => encode::Compression::Gzip,

@@ -17,9 +17,11 @@ const EXAMPLES: &str = r#"Examples:
   TDMQ_BACKUP_TOKEN=… tdmq-backup invoke --rule rule.toml
   tdmq-backup invoke --rule rule.toml --json | jq .complete_through
   echo '{}' | tdmq-backup invoke --rule rule.toml --event -
+  echo '{"dry_run":true}' | tdmq-backup invoke --rule rule.toml --event -
+  echo '{"max_objects":20}' | tdmq-backup invoke --rule rule.toml --event -
   echo '{"seek":"latest","confirm":"backup"}' | tdmq-backup invoke --rule rule.toml --event -
 
-The last one moves the subscription once, forward too: to earliest, latest, an RFC 3339 time or ledger:entry.
+A dry run reads and says what would be stored, and changes nothing. The last one moves the subscription once, forward too: to earliest, latest, an RFC 3339 time or ledger:entry.
 
 Store keys come from TENCENTCLOUD_SECRETID and TENCENTCLOUD_SECRETKEY on COS, from AWS_ACCESS_KEY_ID
 and AWS_SECRET_ACCESS_KEY elsewhere."#;
@@ -48,12 +50,13 @@ impl Invoke {
             Some(path) => read(path)?,
             None => b"{}".to_vec(),
         };
-        let seek = Event::parse(&event)?.seek;
+        let wish = Event::parse(&event)?.wish();
         let function = Function::load(self.rule.as_deref(), clock)?;
         let deadline = self.timeout.map(|seconds| clock.now() + Duration::from_secs(seconds));
         let rule = function.rule();
-        let mut meter = Meter::new(clock, rule.max_messages.into(), rule.max_bytes, rule.max_objects);
-        let report = function.obey(seek, deadline, &clock, &mut |progress| meter.show(progress)).await;
+        let max_objects = wish.max_objects.unwrap_or(rule.max_objects);
+        let mut meter = Meter::new(clock, rule.max_messages.into(), rule.max_bytes, max_objects);
+        let report = function.answer(wish, deadline, &clock, &mut |progress| meter.show(progress)).await;
         meter.clear();
         match self.json {
             true => summary::json(&report)?,

@@ -19,6 +19,12 @@ pub fn text(report: &Report) {
             println!("nothing to do: the subscription owes nothing");
         }
         Outcome::NothingToDo => println!("nothing was read; run again"),
+        Outcome::Planned => println!(
+            "dry run, nothing was changed: {} messages would be stored in {} object(s), {}",
+            report.messages,
+            report.objects.len(),
+            size(report.bytes)
+        ),
         Outcome::Stored => println!(
             "stored {} messages in {} object(s), {}",
             report.messages,
@@ -75,6 +81,7 @@ pub fn text(report: &Report) {
 fn partitions(all: &[PartitionReport]) -> String {
     let count = |outcome| all.iter().filter(|one| one.outcome == outcome).count();
     let words = [
+        (Outcome::Planned, "planned"),
         (Outcome::Stored, "stored"),
         (Outcome::NothingToDo, "with nothing to do"),
         (Outcome::Busy, "busy"),

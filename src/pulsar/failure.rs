@@ -13,7 +13,11 @@ pub(crate) fn refused(doing: &str, code: i32, words: &str) -> Error {
     let advice = advice(code);
     let words = format!("the broker says {}: {words}", code.as_str_name());
     let error = Error::new(kind, if advice.is_empty() { doing.to_owned() } else { format!("{doing}: {advice}") });
-    if code == ServerError::TopicNotFound { error.because(MissingTopic(words)) } else { error.because(words) }
+    match code {
+        ServerError::TopicNotFound => error.because(MissingTopic(words)),
+        ServerError::NotAllowedError => error.because(NotAllowed(words)),
+        _ => error.because(words),
+    }
 }
 
 /// The broker's words where it does not know the topic: among errors of one kind, the one that a partition
@@ -28,6 +32,23 @@ impl fmt::Display for MissingTopic {
 }
 
 impl std::error::Error for MissingTopic {}
+
+/// The broker's words where it knows better: a reader of a durable subscription's name gets it.
+#[derive(Debug)]
+struct NotAllowed(String);
+
+impl fmt::Display for NotAllowed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for NotAllowed {}
+
+/// Whether the broker said that this is not allowed, whoever asks.
+pub(crate) fn is_not_allowed(error: &Error) -> bool {
+    std::error::Error::source(error).is_some_and(|source| source.is::<NotAllowed>())
+}
 
 /// Whether the broker said that it does not know the topic.
 pub(crate) fn is_missing_topic(error: &Error) -> bool {

@@ -174,7 +174,7 @@ fn weight(outcome: Outcome) -> u8 {
         Outcome::NothingToDo => 0,
         Outcome::NotRead => 1,
         Outcome::Busy => 2,
-        Outcome::Stored => 3,
+        Outcome::Stored | Outcome::Planned => 3,
         Outcome::Unknown => 4,
         Outcome::Failed => 5,
     }

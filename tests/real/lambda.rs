@@ -1,8 +1,8 @@
-//! The function as AWS Lambda runs it: `bootstrap` under Lambda's own runtime emulator.
+//! The packaged function as AWS Lambda runs it: under Lambda's own runtime emulator.
 
 use std::fs::{self, File};
 use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::thread;
 use std::time::Duration;
@@ -10,19 +10,9 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::broker::ask;
+use crate::events;
 use crate::harness::{SUBSCRIPTION, Stage, component};
-use crate::process::{end, start};
-
-/// The package's one program. It belongs to another package, so `cargo test` does not build it.
-fn bootstrap() -> PathBuf {
-    let beside = Path::new(env!("CARGO_BIN_EXE_tdmq-backup")).parent().unwrap();
-    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
-    let mut build = Command::new(cargo);
-    build.args(["build", "-q", "--locked", "-p", "tdmq-backup-handler", "--target-dir"]).arg(beside.parent().unwrap());
-    build.current_dir(env!("CARGO_MANIFEST_DIR"));
-    end(start(&mut build)).successful("building bootstrap");
-    beside.join("bootstrap")
-}
+use crate::package::unpacked;
 
 /// The emulator with one function in it.
 struct Lambda {
@@ -35,16 +25,12 @@ impl Lambda {
     fn of(stage: &Stage) -> Self {
         let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
         let (address, runtime) = (free(), free());
-        let log = stage.folder().join("lambda.log");
+        let (folder, log) = (unpacked(stage, "lambda"), stage.folder().join("lambda.log"));
         let mut emulator = Command::new(component("REAL_RIE"));
         emulator
             .args(["--runtime-interface-emulator-address", &address, "--runtime-api-address", &runtime])
-            .arg(bootstrap());
-        emulator
-            .env_clear()
-            .envs(stage.variables())
-            .env("TDMQ_BACKUP_RULE", stage.rule_file())
-            .current_dir(stage.folder());
+            .arg(folder.join("bootstrap"));
+        emulator.env_clear().envs(stage.variables()).env("LAMBDA_TASK_ROOT", &folder).current_dir(stage.folder());
         let file = File::create(&log).unwrap();
         emulator.stdout(file.try_clone().unwrap()).stderr(file);
         Lambda { emulator: emulator.spawn().unwrap(), address, log }
@@ -87,21 +73,14 @@ impl Drop for Lambda {
     }
 }
 
-fn events() -> Vec<String> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("events");
-    let mut paths: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    paths.sort();
-    // Not a platform's, but a person's.
-    paths.retain(|path| !path.ends_with("seek.json"));
-    paths.into_iter().map(|path| fs::read_to_string(path).unwrap()).collect()
-}
-
 #[test]
 fn every_event_that_a_platform_sends_stores_what_has_come_and_a_second_one_finds_nothing() {
     let stage = Stage::new("lambda");
     let lambda = Lambda::of(&stage);
     let mut sent = Vec::new();
-    for event in events() {
+    // What a person asks for has a test of its own.
+    let timers = |(name, _): &(String, String)| !["seek.json", "dry-run.json"].contains(&name.as_str());
+    for (_, event) in events::all().into_iter().filter(timers) {
         let before = sent.len();
         sent.extend(stage.produce("python", "keys", &[]));
         let reply = lambda.invoke(&event);
@@ -132,6 +111,27 @@ fn every_event_that_a_platform_sends_stores_what_has_come_and_a_second_one_finds
 }
 
 #[test]
+fn every_event_file_is_answered_with_what_it_asks_for() {
+    let mut stage = Stage::new("lambda-events");
+    let mut sent = stage.produce("python", "keys", &[]);
+    let all = sent.len() as u64;
+    stage.number("max_messages", all - 1);
+    let lambda = Lambda::of(&stage);
+    lambda.invoke(r#"{"max_objects":20}"#);
+    for (name, event) in events::all() {
+        sent.extend(stage.produce("python", "keys", &[]));
+        let before = (stage.files(), stage.standing().mark_delete);
+        events::check(&name, all, &lambda.invoke(&event));
+        if name == "dry-run.json" {
+            assert_eq!((stage.files(), stage.standing().mark_delete), before);
+        }
+        lambda.invoke(r#"{"max_objects":20}"#);
+    }
+    lambda.keeps_secrets_of(&stage);
+    stage.is_at_rest(&sent[sent.len() - 1]["id"]);
+}
+
+#[test]
 fn an_unknown_event_is_refused_with_what_was_expected_and_nothing_is_read() {
     let stage = Stage::new("lambda-event");
     stage.produce("python", "keys", &[]);
@@ -146,11 +146,12 @@ fn an_unknown_event_is_refused_with_what_was_expected_and_nothing_is_read() {
 #[test]
 fn a_wrong_rule_fails_the_invocation_with_the_key_that_is_wrong() {
     let mut stage = Stage::new("lambda-rule");
-    stage.text("interval", "3m");
+    // A rule file as wrong as this would not be packed.
+    stage.variable("TDMQ_BACKUP_INTERVAL", "3m");
     let lambda = Lambda::of(&stage);
     let reply = lambda.invoke("{}");
     assert_eq!(reply["errorType"], "invalid", "{reply}");
-    assert!(reply["errorMessage"].as_str().unwrap().contains("interval: must be"), "{reply}");
+    assert!(reply["errorMessage"].as_str().unwrap().contains("INTERVAL: must be"), "{reply}");
     lambda.keeps_secrets_of(&stage);
 }
 

@@ -9,6 +9,8 @@ mod broker;
 mod caps;
 mod cells;
 mod door;
+#[path = "../../handler/tests/function/events.rs"]
+mod events;
 mod harness;
 #[path = "../matrix/history.rs"]
 mod history;
@@ -19,12 +21,17 @@ mod lambda;
 mod matrix;
 mod messages;
 mod missing;
+mod package;
 mod partitions;
+#[expect(dead_code, reason = "its faults are played in process")]
+#[path = "../../handler/tests/function/platform.rs"]
+mod platform;
 mod process;
 mod proxies;
 mod raw;
 mod records;
 mod replay;
+mod scf;
 mod second;
 mod start;
 mod stores;

@@ -11,6 +11,7 @@ mod certificates;
 mod chunks;
 mod consumer;
 mod deaths;
+mod dry_run;
 mod foreign;
 mod heads;
 mod histories;

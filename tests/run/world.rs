@@ -134,8 +134,8 @@ impl World {
 
     /// A run that an event as in events/ starts.
     pub async fn event(&self, event: &Value) -> Report {
-        let seek = Event::from_value(event).unwrap().seek;
-        self.function().obey(seek, None, &self.clock, &mut |_| {}).await
+        let wish = Event::from_value(event).unwrap().wish();
+        self.function().answer(wish, None, &self.clock, &mut |_| {}).await
     }
 
     /// A run that the platform gives this long.

@@ -171,6 +171,11 @@ impl State {
         if request.durable() && !self.config.auto_create_subscriptions && !exists {
             return Err((ServerError::SubscriptionNotFound, "Subscription does not exist".into()));
         }
+        if let Some(cursor) = state.cursors.get(&subscription).filter(|cursor| cursor.durable != request.durable()) {
+            let kind = if cursor.durable { "Durable" } else { "NonDurable" };
+            let text = format!("{kind} subscription with the same name already exists.");
+            return Err((ServerError::NotAllowedError, text));
+        }
         let first = Position::new(state.log.first_ledger(), -1);
         let start = match (&request.start_message_id, request.initial_position()) {
             // A reader begins with its start where that is inside of a batch, else behind it; or it is one of the two ends.

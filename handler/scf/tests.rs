@@ -1,0 +1,46 @@
+//! What takes too long to be waited for in a process: how old an instance gets.
+
+use std::cell::Cell;
+
+use serde_json::json;
+use tdmq_backup::testing::{Http, Step};
+
+use super::*;
+
+fn answers(count: usize) -> Vec<Vec<Step>> {
+    let text = "HTTP/1.1 200 OK\r\nrequest_id: 1\r\nContent-Length: 2\r\n\r\n{}";
+    vec![vec![Step::send(text), Step::Close]; count]
+}
+
+async fn events_served(old_at: Instant, last: bool) -> (usize, Option<Ended>) {
+    // Ready, then an event and its answer as often as they are asked for.
+    let api = Http::start(answers(1 + 2 * 3)).await.unwrap();
+    let served = Cell::new(0);
+    let run = async |_: &Value, _: &str, _| {
+        served.set(served.get() + 1);
+        Answer { outcome: Ok(json!({})), last }
+    };
+    // After its scripts the API is gone.
+    let ended = serve(&api.address().to_string(), old_at, run).await.ok();
+    (served.get(), ended)
+}
+
+#[tokio::test]
+async fn an_instance_ends_after_its_reply_when_it_is_an_hour_old_or_has_to() {
+    let now = Clock::system().now();
+    assert_eq!(events_served(now, false).await, (1, Some(Ended::Old)));
+    assert_eq!(events_served(now + OLD_AFTER, true).await, (1, Some(Ended::Over)));
+    assert_eq!(events_served(now + OLD_AFTER, false).await, (3, None));
+}
+
+#[test]
+fn the_runtime_api_is_where_the_variables_say() {
+    let at = |set: &[(&str, &str)]| {
+        address(|name| set.iter().find(|(known, _)| *known == name).map(|(_, value)| value.to_string()))
+    };
+    assert_eq!(at(&[]).unwrap(), None);
+    assert_eq!(at(&[("SCF_RUNTIME_API", "127.0.0.1")]).unwrap().unwrap(), "127.0.0.1:9001");
+    let both = [("SCF_RUNTIME_API", "10.0.0.1"), ("SCF_RUNTIME_API_PORT", "9002")];
+    assert_eq!(at(&both).unwrap().unwrap(), "10.0.0.1:9002");
+    assert!(at(&[("SCF_RUNTIME_API", "127.0.0.1"), ("SCF_RUNTIME_API_PORT", "http")]).is_err());
+}

@@ -1,0 +1,81 @@
+//! The packaged function as Tencent SCF runs it: under a runtime API that is acted from its document.
+
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::process::{Child, Command};
+
+use serde_json::Value;
+
+use crate::events;
+use crate::harness::{SUBSCRIPTION, Stage, component};
+use crate::package::unpacked;
+use crate::platform::{Platform, Sent};
+
+struct Instance {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Instance {
+    /// The rule is the package's; keys are a role's.
+    fn of(stage: &Stage, platform: &Platform) -> Self {
+        let (folder, log) = (unpacked(stage, "scf"), stage.folder().join("scf.log"));
+        let file = File::create(&log).unwrap();
+        let mut command = Command::new(folder.join("bootstrap"));
+        let variables = stage.variables();
+        command
+            .env_clear()
+            .envs(platform.variables())
+            .env("TDMQ_BACKUP_TOKEN", &variables["TDMQ_BACKUP_TOKEN"])
+            .env("TENCENTCLOUD_SECRETID", &variables["AWS_ACCESS_KEY_ID"])
+            .env("TENCENTCLOUD_SECRETKEY", &variables["AWS_SECRET_ACCESS_KEY"])
+            .env("USER_CODE_ROOT", &folder)
+            .current_dir("/")
+            .stdout(file.try_clone().unwrap())
+            .stderr(file);
+        Instance { child: command.spawn().unwrap(), log }
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn every_event_file_is_answered_under_scfs_runtime_api_and_a_dry_run_changes_nothing() {
+    let mut stage = Stage::new("scf");
+    let mut sent = stage.produce("python", "keys", &[]);
+    let all = sent.len() as u64;
+    stage.number("max_messages", all - 1);
+    let platform = Platform::start();
+    let instance = Instance::of(&stage, &platform);
+    let mut requests = 0;
+    let mut invoke = |event: &str| -> Value {
+        requests += 1;
+        let told = platform.invoke(Sent::new(&format!("request-{requests}"), event));
+        serde_json::from_str(&told.unwrap_or_else(|error| panic!("{event}: {error}"))).unwrap()
+    };
+    invoke(r#"{"max_objects":20}"#);
+    for (name, event) in events::all() {
+        sent.extend(stage.produce("python", "keys", &[]));
+        let before = (stage.files(), format!("{:?}", stage.standing().mark_delete));
+        let reply = invoke(&event);
+        events::check(&name, all, &reply);
+        if name == "dry-run.json" {
+            assert_eq!((stage.files(), format!("{:?}", stage.standing().mark_delete)), before);
+        }
+        invoke(r#"{"max_objects":20}"#);
+        let idle = invoke(r#"{"dry_run":true}"#);
+        assert_eq!((&idle["outcome"], &idle["backlog_entries"]), (&"nothing_to_do".into(), &0.into()), "{idle}");
+    }
+    let printed = fs::read_to_string(&instance.log).unwrap();
+    for secret in [&stage.variables()["TDMQ_BACKUP_TOKEN"], &component("REAL_S3_SECRET_KEY")] {
+        assert!(!printed.contains(secret), "a secret was printed");
+    }
+    assert_eq!(stage.head()["subscription"], SUBSCRIPTION);
+    drop(instance);
+    stage.is_at_rest(&sent[sent.len() - 1]["id"]);
+}
