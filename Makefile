@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 CARGO ?= cargo
 
-.PHONY: help demo test test-real test-deploy deploy status logs invoke delete pulsar-table check bench fmt
+.PHONY: help demo package test test-real test-deploy deploy status logs invoke delete pulsar-table check bench fmt
 
 help: ## What there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -23,7 +23,7 @@ RULE ?= rule.toml
 place = --target "$(TARGET)" --rule "$(RULE)" $(if $(REGION),--region "$(REGION)")
 cloud = PATH="$$(tests/deploy/tools):$$PATH" $(CARGO) run --quiet --locked --
 
-deploy: ## Makes the function of RULE on TARGET, or edits it. DRY_RUN=1 prints every call; CODE_BUCKET=, SET=Parameter=Value
+deploy: $(if $(PACKAGE),,package) ## Makes the function of RULE on TARGET, or edits it. DRY_RUN=1 prints every call; CODE_BUCKET=, SET=Parameter=Value
 	@$(cloud) deploy $(place) $(if $(PACKAGE),--package "$(PACKAGE)") $(if $(DRY_RUN),--dry-run) $(if $(CODE_BUCKET),--code-bucket "$(CODE_BUCKET)") $(foreach one,$(SET),--set "$(one)")
 
 status: ## All functions that deploy made on TARGET: schedule, last outcome, complete_through, backlog

@@ -16,7 +16,12 @@ for found in re.finditer(r"^tccli scf (\w+) (.*?) --cli-input-json file:///dev/s
 for line in re.findall(r"^aws .*$", text, re.M):
     words = shlex.split(line)
     action = words[2] if words[2] != "wait" else " ".join(words[2:4])
-    parameters = json.loads(words[words.index("--cli-input-json") + 1])
+    if action == "invoke":
+        said = dict(zip(words[5:11:2], words[6:11:2], strict=True))
+        parameters = {"FunctionName": said["--function-name"], "InvocationType": said["--invocation-type"],
+                      "Payload": said["--payload"].encode()}
+    else:
+        parameters = json.loads(words[words.index("--cli-input-json") + 1])
     parameters.pop("<as answered>", None)
     if action == "update-schedule":
         parameters |= {"ScheduleExpression": "rate(5 minutes)", "FlexibleTimeWindow": {"Mode": "OFF"},

@@ -95,7 +95,7 @@ fn for_scf(rule: &Rule, keys: bool, found: &mut Findings) {
     if rule.name.len() < 2 || rule.name.ends_with(['-', '_']) {
         problem("name: SCF takes 2 to 60 characters, the last a letter or a digit");
     }
-    if deploy.memory.is_some_and(|memory| memory != 64 && (memory % 128 != 0 || memory > 3072)) {
+    if deploy.memory.is_some_and(|memory| memory != 64 && (!memory.is_multiple_of(128) || memory > 3072)) {
         problem("deploy.memory: SCF takes 64, or 128 to 3072 in steps of 128");
     }
     if deploy.vpc.is_some() != deploy.subnet.is_some() {

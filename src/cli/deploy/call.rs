@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 use std::io::{Seek, Write as _};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use base64::Engine;
@@ -46,6 +46,7 @@ pub struct Call {
     /// As the tool writes it: `create-change-set`, `CreateFunction`.
     pub action: &'static str,
     pub region: String,
+    /// `Null` where all of it is in the arguments: the tool takes no file there.
     pub parameters: Value,
     /// JSON pointers into `parameters`, and what is put there.
     held: Vec<(String, Held)>,
@@ -76,6 +77,7 @@ impl Call {
             let _ = write!(line, " {}", quoted(argument));
         }
         match self.tool {
+            _ if self.parameters.is_null() => {}
             Tool::Aws => {
                 let _ = write!(line, " --cli-input-json {}", quoted(&self.parameters.to_string()));
             }
@@ -112,7 +114,10 @@ impl Call {
             .context("a temporary file")?;
         let mut command = Command::new(self.tool.name());
         command.arg(self.service).args(self.action.split(' ')).args(["--region", &self.region]).args(&self.extra);
-        command.args(["--cli-input-json", "file:///dev/stdin"]).stdin(input).stderr(Stdio::piped());
+        if !self.parameters.is_null() {
+            command.args(["--cli-input-json", "file:///dev/stdin"]);
+        }
+        command.stdin(input);
         if self.tool == Tool::Tccli {
             // The store's variables serve the tool too, which has other names for them.
             for (ours, theirs) in [

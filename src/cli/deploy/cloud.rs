@@ -157,8 +157,8 @@ fn state(on: bool) -> &'static str {
 
 /// The report among the lines of a log.
 fn report_in(log: &str) -> Option<Value> {
-    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(&line[line.find('{')?..]).ok());
-    lines.filter(|value| value.get("outcome").is_some()).last()
+    let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(&line[line.find('{')?..]).ok());
+    lines.rfind(|value| value.get("outcome").is_some())
 }
 
 /// A run of SCF: its report, or that it ended without one.

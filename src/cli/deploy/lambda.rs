@@ -192,14 +192,8 @@ pub fn timer_is(region: &str, schedule: &Value, on: bool) -> Call {
 
 /// One run with an event, waited for. Prints what the function answered, then what Lambda says about it.
 pub fn invoke(region: &str, name: &str, event: &str) -> Call {
-    let parameters = json!({ "FunctionName": name, "InvocationType": "RequestResponse", "Payload": event });
-    call(region, "lambda", "invoke", parameters).with(&[
-        "--function-name",
-        name,
-        "--cli-read-timeout",
-        "0",
-        "/dev/stdout",
-    ])
+    let said = ["--function-name", name, "--invocation-type", "RequestResponse", "--payload", event];
+    call(region, "lambda", "invoke", Value::Null).with(&said).with(&["--cli-read-timeout", "0", "/dev/stdout"])
 }
 
 /// The lines of runs since an instant, the oldest first.

@@ -259,3 +259,37 @@ pub fn delete(region: &str, old: &Deployed) -> Vec<Call> {
     calls.push(call(region, "DeleteFunction", json!({ "FunctionName": name })));
     calls
 }
+
+#[cfg(test)]
+mod tests {
+    use tdmq_backup::Rule;
+
+    use super::*;
+
+    #[test]
+    fn a_package_that_is_too_large_for_a_call_goes_through_the_bucket() {
+        let rule = Rule::from_toml(include_str!("../../rule/example.toml")).unwrap();
+        let wanted = Wanted {
+            region: rule.region.clone(),
+            minutes: 5,
+            package: "package.zip".into(),
+            digest: "0123456789abcdef0123".into(),
+            code_bucket: None,
+            keys: None,
+            set: Facts::new(),
+            stamp: 0,
+            rule,
+        };
+        let inline = plan(&wanted, None, INLINE);
+        assert!(
+            matches!(&inline[0], Step::Call(call) if call.parameters["Code"]["ZipFile"] == "<base64 of package.zip>")
+        );
+        let steps = plan(&wanted, None, INLINE + 1);
+        let [Step::Upload, Step::Call(create), ..] = &steps[..] else { panic!("{steps:?}") };
+        let code = json!({
+            "CosBucketName": "orders", "CosObjectName": "/tdmq/_deploy/orders-backup-0123456789abcdef.zip",
+            "CosBucketRegion": "ap-guangzhou",
+        });
+        assert_eq!(create.parameters["Code"], code);
+    }
+}

@@ -12,7 +12,7 @@ const LONGEST: u64 = 900;
 /// Whole minutes between ticks; `None` where the interval is none.
 pub fn minutes(rule: &Rule) -> Option<u64> {
     let seconds = rule.interval.as_secs();
-    (seconds % 60 == 0).then_some(seconds / 60)
+    seconds.is_multiple_of(60).then_some(seconds / 60)
 }
 
 /// SCF's cron: second, minute, hour, day, month, week, year.
@@ -51,6 +51,17 @@ pub fn warning(minutes: u64) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_template_counts_as_this_does() {
+        let template = include_str!("../../../template.yaml");
+        for minutes in 5..=15 {
+            let (seconds, late) = (minutes * 180, minutes * 180_000);
+            let line =
+                format!("\n    \"{minutes}\": {{ Timeout: {}, Window: {seconds}, Late: {late} }}\n", timeout(minutes));
+            assert!(template.contains(&line), "{line}");
+        }
+    }
 
     #[test]
     fn the_timeout_is_the_smallest_gap_less_15_seconds() {
