@@ -143,13 +143,7 @@ def cloudformation(action, p):
     if action == "DescribeStacks":
         if name and name not in STACKS:
             raise Refused(f"Stack with id {name} does not exist")
-        shown = [STACKS[name]] if name else list(STACKS.values())
-        answer = {"Stacks": [dict(stack) for stack in shown]}
-        for stack in shown:
-            if stack["StackStatus"] == "DELETE_IN_PROGRESS":
-                del STACKS[stack["StackName"]]
-            stack["StackStatus"] = stack["StackStatus"].replace("_IN_PROGRESS", "_COMPLETE")
-        return answer
+        return {"Stacks": [STACKS[name]] if name else list(STACKS.values())}
     if action == "CreateChangeSet":
         if (p["ChangeSetType"] == "CREATE") == (name in STACKS):
             raise Refused(f"Stack {name} is there, or is not")
@@ -171,7 +165,8 @@ def cloudformation(action, p):
         return {}
     if action == "ExecuteChangeSet":
         change = SETS.pop(p["ChangeSetName"])
-        state = "UPDATE_IN_PROGRESS" if name in STACKS else "CREATE_IN_PROGRESS"
+        # Done at once: the tool looks again after 30 s only.
+        state = "UPDATE_COMPLETE" if name in STACKS else "CREATE_COMPLETE"
         hidden = ("StoreKeyId", "StoreKeySecret")
         STACKS[name] = {
             "StackName": name, "StackId": "arn", "StackStatus": state, "CreationTime": "2026-11-20T00:00:00Z",
@@ -184,9 +179,8 @@ def cloudformation(action, p):
                                     "Target": {"Arn": "arn:aws:lambda:x", "RoleArn": "arn:aws:iam::123456789012:role/x", "Input": "{}"}})
         return {}
     if action == "DeleteStack":
-        if name in STACKS:
-            STACKS[name]["StackStatus"] = "DELETE_IN_PROGRESS"
-            SCHEDULES.pop(pairs(STACKS[name]["Parameters"])["Name"], None)
+        if stack := STACKS.pop(name, None):
+            SCHEDULES.pop(pairs(stack["Parameters"])["Name"], None)
         return {}
     raise Wrong(action)
 

@@ -34,6 +34,8 @@ fn a_rule_is_deployed_edited_listed_watched_and_removed() {
     let world = world();
     let text = world.run("scf", &["deploy"]).ok();
     assert!(text.contains("orders-backup: new on scf in ap-guangzhou"), "{text}");
+    let log = std::fs::read_to_string(world.path(".tccli/log/tccli.log")).unwrap();
+    assert!(log.contains("scf CreateFunction") && !log.contains("MARKER"), "{log}");
     let calls = world.calls();
     let made = calls.iter().find(|(action, _)| action == "CreateFunction").unwrap().1.clone();
     assert_eq!((made["Timeout"].as_u64(), made["MemorySize"].as_u64()), (Some(285), Some(512)));

@@ -33,7 +33,11 @@ impl Cloud {
     pub fn find(&self, name: &str) -> Result<Option<Deployed>> {
         let Some(answer) = self.look(name).find()? else { return Ok(None) };
         Ok(match self.target {
-            Target::Lambda => list(&answer, "/Stacks").first().map(lambda::deployed),
+            // A stack whose first change set was never carried out is none yet.
+            Target::Lambda => list(&answer, "/Stacks")
+                .iter()
+                .find(|stack| stack["StackStatus"] != "REVIEW_IN_PROGRESS")
+                .map(lambda::deployed),
             Target::Scf => Some(scf::deployed(&answer)),
         })
     }
