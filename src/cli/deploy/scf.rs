@@ -113,6 +113,9 @@ pub fn plan(wanted: &Wanted, old: Option<&Deployed>, size: u64) -> Vec<Step> {
     match old {
         None => {
             let mut parameters = configuration(wanted);
+            if wanted.rule.deploy.vpc.is_none() {
+                parameters.remove("VpcConfig");
+            }
             for (key, value) in [("Handler", "bootstrap.main"), ("Runtime", "CustomRuntime"), ("Type", "Event")] {
                 parameters.insert(key.into(), value.into());
             }
@@ -183,6 +186,7 @@ fn configuration(wanted: &Wanted) -> Map<String, Value> {
         ("MemorySize".to_owned(), wanted.rule.deploy.memory.unwrap_or(512).into()),
         ("Timeout".to_owned(), schedule::timeout(schedule::last_gap(wanted.minutes)).into()),
         ("Environment".to_owned(), json!({ "Variables": variables(wanted, &facts) })),
+        // Empty, it takes an edited function out of its VPC.
         ("VpcConfig".to_owned(), json!({ "VpcId": fact("vpc"), "SubnetId": fact("subnet") })),
         // In a VPC, too: whether it has another way to the bucket is the user's to know.
         ("PublicNetConfig".to_owned(), json!({ "PublicNetStatus": "ENABLE" })),
