@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 CARGO ?= cargo
 
-.PHONY: help demo package test test-real pulsar-table crash-matrix simulate check bench fmt
+.PHONY: help demo package deploy status logs invoke delete test test-real test-deploy pulsar-table crash-matrix simulate check bench fmt
 
 help: ## What there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -20,6 +20,29 @@ test: ## Everything in process, then against real Pulsar, a real S3 server and t
 
 test-real: ## Only what runs against real components
 	@REAL=required tests/real/stage
+
+# The function on a cloud. TARGET=lambda|scf, RULE=rule.toml; the vendors' tools are installed below target/ on first use.
+RULE ?= rule.toml
+place = --target "$(TARGET)" --rule "$(RULE)" $(if $(REGION),--region "$(REGION)")
+cloud = PATH="$$(tests/deploy/tools):$$PATH" $(CARGO) run --quiet --locked --
+
+deploy: $(if $(PACKAGE),,package) ## Makes the function of RULE on TARGET, or edits it. DRY_RUN=1 prints every call; CODE_BUCKET=, SET=Parameter=Value
+	@$(cloud) deploy $(place) $(if $(PACKAGE),--package "$(PACKAGE)") $(if $(DRY_RUN),--dry-run) $(if $(CODE_BUCKET),--code-bucket "$(CODE_BUCKET)") $(foreach one,$(SET),--set "$(one)")
+
+status: ## All functions that deploy made on TARGET: schedule, last outcome, complete_through, backlog
+	@$(cloud) status $(place)
+
+logs: ## The runs of RULE's function, a row each. FOLLOW=1 goes on
+	@$(cloud) logs $(place) $(if $(FOLLOW),--follow)
+
+invoke: ## Runs RULE's function once on TARGET; EVENT=file, {} by default
+	@$(cloud) invoke $(place) $(if $(EVENT),--event "$(EVENT)")
+
+delete: ## Removes RULE's function from TARGET; objects and the subscription stay. DRAIN=1 empties the subscription first
+	@$(cloud) delete $(place) $(if $(DRAIN),--drain) $(if $(DRY_RUN),--dry-run)
+
+test-deploy: ## Deployment, with the vendors' tools against a fake of both clouds
+	@tests/deploy/run
 
 pulsar-table: ## Every kind of message and topic × producing client, on a real broker and on the embedded one
 	@tests/real/table

@@ -2,6 +2,7 @@
 
 mod check;
 mod demo;
+mod deploy;
 mod invoke;
 mod progress;
 mod summary;
@@ -28,6 +29,14 @@ enum Command {
     Check(check::Check),
     /// Runs the function once, here, with a rule and an event
     Invoke(invoke::Invoke),
+    /// Makes the function on a cloud, or edits it
+    Deploy(deploy::Deploy),
+    /// All functions that deploy made, with their last run
+    Status(deploy::logs::Status),
+    /// The runs of the rule's function, a row each
+    Logs(deploy::logs::Logs),
+    /// Removes the rule's function. Objects and the subscription stay
+    Delete(deploy::delete::Delete),
 }
 
 const EXAMPLES: &str = "\
@@ -61,6 +70,10 @@ impl Cli {
                 Command::Demo(demo) => demo.run().await,
                 Command::Check(check) => check.run(),
                 Command::Invoke(invoke) => invoke.run().await,
+                Command::Deploy(deploy) => deploy.run().await,
+                Command::Status(status) => status.run().await,
+                Command::Logs(logs) => logs.run().await,
+                Command::Delete(delete) => delete.run().await,
             }
         })
     }

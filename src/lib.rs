@@ -38,6 +38,7 @@ pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod tls;
+mod vault;
 
 pub use clock::Clock;
 pub use error::{Error, Kind, Result};

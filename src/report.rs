@@ -184,6 +184,9 @@ pub struct Report {
     /// the bucket. Absent from a run that passed something over, and while chunks are held back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub complete_through: Option<u64>,
+    /// How old that instant was when the run ended: what an alarm compares with the interval.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub complete_through_age_ms: Option<u64>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<Missing>,
     /// Ranges beyond those listed in `missing`.
@@ -224,6 +227,7 @@ impl Report {
             moved: None,
             passed_over: None,
             complete_through: None,
+            complete_through_age_ms: None,
             missing: Vec::new(),
             more_missing: 0,
             pace: None,

@@ -256,7 +256,7 @@ impl Sse {
     }
 }
 
-/// How the function is set up; a run takes nothing from it.
+/// How the function is set up; a run takes nothing from it but where the token is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Deploy {
     pub vpc: Option<String>,
@@ -266,6 +266,6 @@ pub struct Deploy {
     /// MB.
     pub memory: Option<u32>,
     pub log_topic: Option<String>,
-    /// The name of the secret that holds the token.
+    /// The name of the secret that holds the token: read in each run on Lambda, where the rule has none.
     pub token_secret: Option<String>,
 }

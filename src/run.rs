@@ -2,6 +2,7 @@
 
 mod partitions;
 
+use std::borrow::Cow;
 use std::env;
 use std::ffi::OsString;
 use std::path::Path;
@@ -23,6 +24,7 @@ use crate::report::Report;
 use crate::rule::names::partition_folder;
 use crate::rule::{Compression, Rule, Start, TopicName};
 use crate::store::{Keys, Limits, S3, Settings};
+use crate::vault::Vault;
 
 /// What a run may take where the platform sets no limit of its own: the window and this much for storing.
 const STORING: Duration = Duration::from_secs(120);
@@ -31,6 +33,8 @@ const STORING: Duration = Duration::from_secs(120);
 pub struct Function {
     rule: Rule,
     store: S3,
+    /// Where the token comes from that the rule does not have.
+    vault: Option<Vault>,
 }
 
 impl Function {
@@ -44,18 +48,9 @@ impl Function {
 
     /// Reads credentials from `env`; connects to nothing.
     pub fn new(rule: Rule, env: impl Fn(&str) -> Option<String>, clock: Clock) -> Result<Self> {
-        let endpoint = rule.endpoint.to_string();
-        let settings = Settings {
-            keys: Keys::from_env(env, &endpoint)?,
-            endpoint,
-            region: rule.region.clone(),
-            bucket: rule.bucket.as_str().to_owned(),
-            addressing: rule.addressing,
-            storage_class: rule.storage_class.clone(),
-            sse: rule.sse.map(|sse| sse.name().to_owned()),
-            limits: Limits::default(),
-        };
-        Ok(Function { store: S3::new(settings, clock)?, rule })
+        let store = store_of(&rule, &env, clock)?;
+        let secret = rule.deploy.token_secret.as_deref().filter(|_| rule.token.is_none());
+        Ok(Function { store, vault: secret.and_then(|name| Vault::from_env(env, name)), rule })
     }
 
     pub fn rule(&self) -> &Rule {
@@ -103,14 +98,41 @@ impl Function {
             report.failed(&error);
             return report;
         }
-        let (store, cluster) = (self.store.until(store_by), Cluster::new(&self.rule, broker_by));
-        let max_objects = max_objects.unwrap_or(self.rule.max_objects);
-        let tick = Tick { rule: &self.rule, seek, dry_run, max_objects, store, cluster, clock, started, deadline };
+        let mut rule = Cow::Borrowed(&self.rule);
+        if let Some(vault) = &self.vault {
+            match vault.read(started).await {
+                Ok(token) => rule.to_mut().token = Some(token),
+                Err(error) => {
+                    report.failed(&error);
+                    return report;
+                }
+            }
+        }
+        let (store, cluster) = (self.store.until(store_by), Cluster::new(&rule, broker_by));
+        let max_objects = max_objects.unwrap_or(rule.max_objects);
+        let tick = Tick { rule: &rule, seek, dry_run, max_objects, store, cluster, clock, started, deadline };
         // On the heap: a run is large, and a platform's stack may be small.
         let mut report = Box::pin(tick.run(report, watch)).await;
         report.finish(clock.now().saturating_duration_since(started).as_millis() as u64);
+        report.complete_through_age_ms = report.complete_through.map(|at| clock.now_ms().saturating_sub(at));
         report
     }
+}
+
+/// The bucket of a rule, with the keys that `env` holds. Connects to nothing.
+pub fn store_of(rule: &Rule, env: impl Fn(&str) -> Option<String>, clock: Clock) -> Result<S3> {
+    let endpoint = rule.endpoint.to_string();
+    let settings = Settings {
+        keys: Keys::from_env(env, &endpoint)?,
+        endpoint,
+        region: rule.region.clone(),
+        bucket: rule.bucket.as_str().to_owned(),
+        addressing: rule.addressing,
+        storage_class: rule.storage_class.clone(),
+        sse: rule.sse.map(|sse| sse.name().to_owned()),
+        limits: Limits::default(),
+    };
+    S3::new(settings, clock)
 }
 
 /// One run's rule, time and wires.

@@ -10,6 +10,7 @@ use tdmq_backup::event::Event;
 use tdmq_backup::run::Function;
 use tdmq_backup::{Clock, Error, Kind};
 
+use super::deploy::{self, Target};
 use super::progress::Meter;
 use super::{exit_code, summary};
 
@@ -41,6 +42,12 @@ pub struct Invoke {
     /// Prints the report as one line of JSON
     #[arg(long)]
     json: bool,
+    /// Runs the deployed function instead, on this cloud
+    #[arg(long, value_enum)]
+    target: Option<Target>,
+    /// With --target: the function's region; default: the rule's
+    #[arg(long, value_name = "REGION", requires = "target")]
+    region: Option<String>,
 }
 
 impl Invoke {
@@ -50,6 +57,11 @@ impl Invoke {
             Some(path) => read(path)?,
             None => b"{}".to_vec(),
         };
+        if let Some(target) = self.target {
+            let rule = self.rule.unwrap_or_else(|| PathBuf::from("rule.toml"));
+            Event::parse(&event)?;
+            return deploy::invoke(target, rule, self.region, &String::from_utf8_lossy(&event));
+        }
         let wish = Event::parse(&event)?.wish();
         let function = Function::load(self.rule.as_deref(), clock)?;
         let deadline = self.timeout.map(|seconds| clock.now() + Duration::from_secs(seconds));

@@ -131,6 +131,7 @@ async fn the_watermark_is_the_instant_at_which_the_last_id_was_asked_for() {
     let report = world.run().await;
     let at = report.complete_through.unwrap();
     assert!((NOW..=world.clock.now_ms()).contains(&at));
+    assert!(at + report.complete_through_age_ms.unwrap() <= world.clock.now_ms());
     let later = world.run().await.complete_through.unwrap();
     assert!((at..=world.clock.now_ms()).contains(&later));
 }

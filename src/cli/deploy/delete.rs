@@ -1,0 +1,109 @@
+//! `tdmq-backup delete`: the function goes. Data never does.
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use clap::Args;
+use tdmq_backup::{Error, Kind, Rule};
+
+use super::cloud::{Cloud, Reply};
+use super::wanted::{Deployed, Target, text};
+use super::{Place, lambda, scf};
+
+/// Runs of a drain. One run takes `max_objects` objects of each partition.
+const MOST_RUNS: u32 = 200;
+
+#[derive(Args)]
+pub struct Delete {
+    #[command(flatten)]
+    place: Place,
+    /// First runs the function until the subscription owes nothing
+    #[arg(long)]
+    drain: bool,
+    /// Prints every call, and changes nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Delete {
+    pub async fn run(self) -> Result<ExitCode> {
+        let rule = self.place.rule()?;
+        let cloud = self.place.cloud(&rule);
+        let found = match cloud.find(&rule.name) {
+            Err(error) if self.dry_run => {
+                eprintln!("warning: the cloud was not asked what is there ({error:#})");
+                let (name, state) = (rule.name.clone(), String::new());
+                Some(Deployed { name, ours: true, facts: Default::default(), state, timer: true })
+            }
+            found => found?,
+        };
+        let Some(found) = found else {
+            println!("there is no function {} on {} in {}", rule.name, cloud.target.name(), cloud.region);
+            return Ok(ExitCode::SUCCESS);
+        };
+        if !found.ours || found.name != rule.name {
+            let text = format!("name: {:?} was not made by tdmq-backup for this rule; nothing was removed", found.name);
+            bail!(Error::new(Kind::Invalid, text));
+        }
+        let calls = match cloud.target {
+            Target::Scf => scf::delete(&cloud.region, &found),
+            Target::Lambda => lambda::delete(&cloud.region, &found.name),
+        };
+        if self.dry_run {
+            println!("{}", cloud.look(&rule.name).shown());
+            if self.drain {
+                cloud.timer_shown(&rule.name, false).iter().for_each(|line| println!("{line}"));
+                println!("{}", cloud.invoke_call(&rule.name, "{}").shown());
+            }
+            calls.iter().for_each(|call| println!("{}", call.shown()));
+            stays(&rule);
+            return Ok(ExitCode::SUCCESS);
+        }
+        if self.drain {
+            if found.timer {
+                cloud.timer(&rule.name, false)?;
+            }
+            if let Err(error) = drain(&cloud, &rule.name) {
+                if found.timer {
+                    cloud.timer(&rule.name, true)?;
+                }
+                return Err(error.context("the subscription is not drained, and nothing was removed"));
+            }
+        }
+        for call in &calls {
+            call.ask()?;
+            println!("{} {}: done", call.service, call.action);
+        }
+        stays(&rule);
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// What is left when the function is gone.
+fn stays(rule: &Rule) {
+    println!("stays: every object and head below {}/{}", rule.bucket, rule.prefix);
+    println!(
+        "stays: subscription {:?} of {}. Nothing acknowledges for it now: its backlog grows, and where the namespace has a backlog \
+         quota that holds producers back, it ends by blocking them. Remove the subscription in the console if nobody is to go on from it",
+        rule.subscription, rule.topic
+    );
+}
+
+fn drain(cloud: &Cloud, name: &str) -> Result<()> {
+    for _ in 0..MOST_RUNS {
+        let report = match cloud.invoke(name, "{}")? {
+            Reply::Report(report) => report,
+            Reply::Failed(said) => bail!("a run failed: {said}"),
+        };
+        let outcome = text(&report, "/outcome");
+        match (outcome.as_str(), report["backlog_entries"].as_u64()) {
+            ("stored" | "nothing_to_do", Some(0)) => return Ok(()),
+            ("nothing_to_do", None) if report["stop"] == "drained" => return Ok(()),
+            ("stored" | "nothing_to_do", left) => {
+                println!("{outcome}: {} messages, {} entries left", report["messages"], left.unwrap_or(0));
+            }
+            _ => bail!("a run ended as {outcome}: try again in a minute"),
+        }
+    }
+    bail!("{MOST_RUNS} runs did not reach the end: raise max_objects, or delete without draining")
+}

@@ -1,0 +1,138 @@
+//! What a rule comes to as a function, on either cloud, and how that differs from what is deployed.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use serde_json::Value;
+use tdmq_backup::rule::Endpoint;
+use tdmq_backup::{Rule, Secret};
+
+use super::call::Call;
+
+/// How the platforms' tags say whose a function is.
+pub const TAG: (&str, &str) = ("made-by", "tdmq-backup");
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Target {
+    Lambda,
+    Scf,
+}
+
+impl Target {
+    pub fn name(self) -> &'static str {
+        match self {
+            Target::Lambda => "lambda",
+            Target::Scf => "scf",
+        }
+    }
+}
+
+/// Names and values that say what a function is and does; nothing secret.
+pub type Facts = BTreeMap<String, String>;
+
+/// Everything that a deployment is made from.
+#[derive(Debug)]
+pub struct Wanted {
+    pub rule: Rule,
+    /// The function's region.
+    pub region: String,
+    pub minutes: u64,
+    pub package: PathBuf,
+    /// SHA-256 of the package, in hex.
+    pub digest: String,
+    /// Where a package is kept that does not go up with a call.
+    pub code_bucket: Option<String>,
+    /// Keys of a store on the other cloud.
+    pub keys: Option<(Secret, Secret)>,
+    /// Parameters of the template that the user sets by name.
+    pub set: Facts,
+    /// Makes names of calls unique, ms since the epoch.
+    pub stamp: u64,
+}
+
+impl Wanted {
+    pub fn package_key(&self) -> String {
+        format!("{}_deploy/{}-{}.zip", self.rule.prefix, self.rule.name, &self.digest[..16])
+    }
+
+    /// What tells this rule from others, whatever its function is called.
+    pub fn identity(&self) -> [String; 3] {
+        let shard = self.rule.shard.map(|shard| format!("{}/{}", shard.index, shard.of)).unwrap_or_default();
+        [self.rule.topic.to_string(), self.rule.subscription.clone(), shard]
+    }
+
+    /// The prefix that an edited rule had before, where only that moved: its heads have to come along.
+    pub fn moved_from<'a>(&self, old: &'a Deployed) -> Option<&'a str> {
+        let same = old.fact("bucket") == self.rule.bucket.as_str() && old.identity() == self.identity();
+        Some(old.fact("prefix")).filter(|prefix| same && *prefix != self.rule.prefix.as_str())
+    }
+}
+
+/// A function as it stands on a cloud.
+#[derive(Clone, Debug)]
+pub struct Deployed {
+    pub name: String,
+    /// Whether this program made it.
+    pub ours: bool,
+    pub facts: Facts,
+    /// The platform's word for its state.
+    pub state: String,
+    /// Whether its timer exists.
+    pub timer: bool,
+}
+
+impl Deployed {
+    pub fn fact(&self, name: &str) -> &str {
+        self.facts.get(name).map_or("", String::as_str)
+    }
+
+    pub fn identity(&self) -> [String; 3] {
+        ["topic", "subscription", "shard"].map(|name| self.fact(name).to_owned())
+    }
+}
+
+/// One thing to be done, in its order.
+#[derive(Clone, Debug)]
+pub enum Step {
+    Call(Call),
+    /// The package goes into the rule's bucket.
+    Upload,
+    /// The timer is switched on or off.
+    Timer(bool),
+    /// One more run of the old rule, then the heads under the old prefix are copied under the new one.
+    Carry {
+        from: String,
+    },
+}
+
+/// `name: old -> new`, a line each.
+pub fn changes(old: &Facts, new: &Facts) -> Vec<String> {
+    let names: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    let of = |facts: &Facts, name| facts.get(name).cloned().unwrap_or_default();
+    let line = |name| {
+        let (old, new) = (of(old, name), of(new, name));
+        let shown = |value: &str| if value.is_empty() { "none".to_owned() } else { value.to_owned() };
+        (old != new).then(|| format!("{name}: {} -> {}", shown(&old), shown(&new)))
+    };
+    names.into_iter().filter_map(line).collect()
+}
+
+/// Whether an endpoint is one of AWS's.
+pub fn is_aws(endpoint: &Endpoint) -> bool {
+    endpoint.host.ends_with(".amazonaws.com") || endpoint.host.ends_with(".amazonaws.com.cn")
+}
+
+/// The text at a pointer; empty where there is none.
+pub fn text(value: &Value, pointer: &str) -> String {
+    match value.pointer(pointer) {
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Number(number)) => number.to_string(),
+        _ => String::new(),
+    }
+}
+
+/// The array at a pointer; empty where there is none.
+pub fn list<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
+    value.pointer(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}

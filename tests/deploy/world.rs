@@ -1,0 +1,197 @@
+//! A fake of both clouds, the vendors' own tools, and our command line between them.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+pub const TOKEN: &str = "MARKER.TOKEN.of-the-role";
+
+pub struct World {
+    folder: tempfile::TempDir,
+    fake: Child,
+    port: String,
+    /// More of the environment of what is run.
+    pub env: Vec<(String, String)>,
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        let _ = self.fake.kill();
+        let _ = self.fake.wait();
+    }
+}
+
+/// Where the tools are: tests/deploy/run says.
+fn tools() -> PathBuf {
+    std::env::var_os("DEPLOY_BIN").expect("DEPLOY_BIN is set by tests/deploy/run, which runs these tests").into()
+}
+
+fn here() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/deploy")
+}
+
+impl World {
+    pub fn start() -> World {
+        let folder = tempfile::tempdir().unwrap();
+        let fake = Command::new(tools().join("python"))
+            .args(["-B".as_ref(), here().join("fake.py").as_os_str(), folder.path().as_os_str()])
+            .spawn()
+            .unwrap();
+        let port = folder.path().join("port");
+        #[expect(clippy::disallowed_methods, reason = "another process's time")]
+        let began = Instant::now();
+        while !port.exists() {
+            assert!(began.elapsed() < Duration::from_secs(60), "the fake did not start");
+            std::thread::yield_now();
+        }
+        let port = fs::read_to_string(port).unwrap();
+        let scf = json!({ "_sys_param": { "arrayCount": 10, "output": "json", "region": "ap-guangzhou", "warning": "off" },
+            "scf": { "endpoint": format!("127.0.0.1:{port}"), "version": "2018-04-16" } });
+        fs::create_dir(folder.path().join(".tccli")).unwrap();
+        fs::write(folder.path().join(".tccli/default.configure"), scf.to_string()).unwrap();
+        let world = World { folder, fake, port, env: Vec::new() };
+        world.package("first");
+        world
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A stand-in for the package: a zip with a bootstrap that can be executed.
+    pub fn package(&self, content: &str) {
+        let script = "import sys, zipfile\ninfo = zipfile.ZipInfo('bootstrap')\ninfo.external_attr = 0o100755 << 16\n\
+                      zipfile.ZipFile(sys.argv[1], 'w').writestr(info, sys.argv[2])";
+        let made = Command::new(tools().join("python"))
+            .args(["-c", script])
+            .arg(self.path("package.zip"))
+            .arg(content)
+            .status()
+            .unwrap();
+        assert!(made.success());
+    }
+
+    pub fn rule(&self, text: &str) {
+        fs::write(self.path("rule.toml"), text).unwrap();
+    }
+
+    /// Our command line, with the rule of this world.
+    pub fn run(&self, target: &str, arguments: &[&str]) -> Run {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tdmq-backup"));
+        command.args(arguments).args(["--target", target, "--rule"]).arg(self.path("rule.toml"));
+        if arguments[0] == "deploy" {
+            command.arg("--package").arg(self.path("package.zip"));
+        }
+        let path = format!("{}:/usr/bin:/bin", tools().display());
+        command.current_dir(env!("CARGO_MANIFEST_DIR")).env_clear();
+        for (name, value) in [
+            ("PATH", path.as_str()),
+            ("HOME", self.folder.path().to_str().unwrap()),
+            ("PYTHONPATH", here().join("plain").to_str().unwrap()),
+            ("AWS_ENDPOINT_URL", &format!("http://127.0.0.1:{}", self.port)),
+            ("AWS_MAX_ATTEMPTS", "1"),
+            ("AWS_ACCESS_KEY_ID", "key-of-whoever-deploys"),
+            ("AWS_SECRET_ACCESS_KEY", "MARKER-SECRET"),
+            ("TENCENT_LOG", ""),
+            ("TENCENTCLOUD_SECRETID", "id-of-whoever-deploys"),
+            ("TENCENTCLOUD_SECRETKEY", "MARKER-SECRET"),
+        ] {
+            command.env(name, value);
+        }
+        command.envs(self.env.iter().cloned());
+        Run(command.output().unwrap())
+    }
+
+    /// What the next invocations answer.
+    pub fn replies(&self, reports: &[Value]) {
+        let lines: String = reports.iter().map(|report| format!("{report}\n")).collect();
+        fs::write(self.path("replies.jsonl"), lines).unwrap();
+    }
+
+    /// The calls since the last time this was asked.
+    pub fn calls(&self) -> Vec<(String, Value)> {
+        let text = fs::read_to_string(self.path("calls.jsonl")).unwrap_or_default();
+        let _ = fs::remove_file(self.path("calls.jsonl"));
+        let calls = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        calls.map(|call| (call["action"].as_str().unwrap().to_owned(), call["parameters"].clone())).collect()
+    }
+
+    /// The names of those calls that change something.
+    pub fn changes(&self) -> Vec<String> {
+        let looks = ["Get", "List", "Describe", "Filter"];
+        let names = self.calls().into_iter().map(|(action, _)| action);
+        names.filter(|action| !looks.iter().any(|look| action.starts_with(look))).collect()
+    }
+
+    /// Every call that was printed is one of the services' definitions; how many there were.
+    pub fn checked(&self, printed: &str) -> usize {
+        let mut check = Command::new(tools().join("python"))
+            .args(["-B".as_ref(), here().join("check.py").as_os_str()])
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        check.stdin.take().unwrap().write_all(printed.as_bytes()).unwrap();
+        let output = check.wait_with_output().unwrap();
+        assert!(output.status.success(), "{printed}");
+        String::from_utf8(output.stdout).unwrap().trim().parse().unwrap()
+    }
+}
+
+/// What a command said, and how it ended.
+pub struct Run(Output);
+
+impl Run {
+    pub fn text(&self) -> String {
+        let text = [&self.0.stdout, &self.0.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned()).concat();
+        assert!(!text.contains("MARKER"), "a secret is shown: {text}");
+        text
+    }
+
+    pub fn code(&self) -> i32 {
+        self.0.status.code().unwrap()
+    }
+
+    #[track_caller]
+    pub fn ok(self) -> String {
+        assert_eq!(self.code(), 0, "{}", self.text());
+        self.text()
+    }
+
+    /// Refused, as what is wrong with a rule is.
+    #[track_caller]
+    pub fn refused(self) -> String {
+        assert!(self.code() != 0, "{}", self.text());
+        self.text()
+    }
+}
+
+impl World {
+    /// A call of somebody else's, with the vendor's tool.
+    pub fn call_scf(&self, action: &str, parameters: &Value) {
+        fs::write(self.path("call.json"), parameters.to_string()).unwrap();
+        let status = Command::new(tools().join("tccli"))
+            .args([
+                "scf",
+                action,
+                "--region",
+                "ap-guangzhou",
+                "--secretId",
+                "a",
+                "--secretKey",
+                "b",
+                "--cli-input-json",
+            ])
+            .arg(format!("file://{}", self.path("call.json").display()))
+            .env("HOME", self.folder.path())
+            .env("PYTHONPATH", here().join("plain"))
+            .status()
+            .unwrap();
+        assert!(status.success());
+    }
+}
