@@ -22,8 +22,7 @@ test-real: ## Only what runs against real components
 	@REAL=required tests/real/stage
 
 # The function on a cloud. TARGET=lambda|scf, RULE=rule.toml; the vendors' tools are installed below target/ on first use.
-RULE ?= rule.toml
-place = --target "$(TARGET)" --rule "$(RULE)" $(if $(REGION),--region "$(REGION)")
+place = --target "$(TARGET)" --rule "$(or $(RULE),rule.toml)" $(if $(REGION),--region "$(REGION)")
 cloud = PATH="$$(tests/deploy/tools):$$PATH" $(CARGO) run --quiet --locked --
 
 deploy: $(if $(PACKAGE),,package) ## Makes the function of RULE on TARGET, or edits it. DRY_RUN=1 prints every call; CODE_BUCKET=, SET=Parameter=Value
