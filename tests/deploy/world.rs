@@ -92,6 +92,7 @@ impl World {
             ("PATH", path.as_str()),
             ("HOME", self.folder.path().to_str().unwrap()),
             ("PYTHONPATH", here().join("plain").to_str().unwrap()),
+            ("PYTHONDONTWRITEBYTECODE", "1"),
             ("AWS_ENDPOINT_URL", &format!("http://127.0.0.1:{}", self.port)),
             ("AWS_MAX_ATTEMPTS", "1"),
             ("AWS_ACCESS_KEY_ID", "key-of-whoever-deploys"),
@@ -190,6 +191,7 @@ impl World {
             .arg(format!("file://{}", self.path("call.json").display()))
             .env("HOME", self.folder.path())
             .env("PYTHONPATH", here().join("plain"))
+            .env("PYTHONDONTWRITEBYTECODE", "1")
             .status()
             .unwrap();
         assert!(status.success());
