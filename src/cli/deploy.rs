@@ -49,11 +49,14 @@ pub struct Place {
 }
 
 impl Place {
+    /// The rule as its file has it: of this shell's variables the function gets the token alone.
     fn rule(&self) -> tdmq_backup::Result<Rule> {
+        const TOKEN: [&str; 2] = ["TDMQ_BACKUP_TOKEN", "TDMQ_BACKUP_TOKEN_FILE"];
+        let ours = |name: &str| TOKEN.contains(&name) || !name.starts_with("TDMQ_BACKUP_");
         let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
         };
-        Rule::load(Some(&self.rule), env::vars_os().filter_map(text))
+        Rule::load(Some(&self.rule), env::vars_os().filter_map(text).filter(|(name, _)| ours(name)))
     }
 
     fn cloud(&self, rule: &Rule) -> Cloud {
@@ -84,13 +87,17 @@ pub struct Deploy {
     /// Lambda: the S3 bucket for the package; default: the rule's own
     #[arg(long, value_name = "BUCKET")]
     code_bucket: Option<String>,
-    /// Lambda: a parameter of template.yaml, as in AlarmTopicArn=arn:aws:sns:…
+    /// Lambda: a parameter of template.yaml that the rule says nothing about, as in AlarmTopicArn=arn:aws:sns:…
     #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
     set: Vec<(String, String)>,
 }
 
 fn assignment(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
+        // A secret would stand in a command line and in what is printed; the rest twice, and the heads would not be carried.
+        Some((name, _)) if lambda::is_said(name) => {
+            Err(format!("{name} is not set by hand: it follows from the rule, the package or the environment"))
+        }
         Some((name, value)) if name.chars().all(char::is_alphanumeric) && !name.is_empty() => {
             Ok((name.to_owned(), value.to_owned()))
         }
@@ -182,7 +189,9 @@ impl Deploy {
     fn found(&self, cloud: &Cloud, wanted: &Wanted) -> Result<Option<Deployed>> {
         let name = &wanted.rule.name;
         let looked = cloud.find(name).and_then(|found| {
-            let ours = if found.is_none() { cloud.ours()? } else { Vec::new() };
+            // An edit may turn a function into another one's twin.
+            let known = found.as_ref().is_some_and(|found| found.identity() == wanted.identity());
+            let ours = if known { Vec::new() } else { cloud.ours()? };
             Ok((found, ours))
         });
         let (found, ours) = match looked {
@@ -242,6 +251,12 @@ fn say_what_changes(wanted: &Wanted, old: Option<&Deployed>, facts: &Facts, clou
         println!("  {line}");
     }
     println!("  package: {} ({})", wanted.package.display(), &wanted.digest[..16]);
+    if cloud.target == Target::Scf && old.is_some_and(|old| wanted.moved_from(old).is_some()) {
+        eprintln!(
+            "warning: prefix: the role's policy must let the function read and write below the new one first: {}",
+            before::cam_policy(&wanted.rule)
+        );
+    }
     if let Some(old) = old
         && old.identity() == wanted.identity()
         && old.fact("bucket") != wanted.rule.bucket.as_str()

@@ -158,6 +158,33 @@ fn a_changed_name_is_refused_and_so_is_the_stack_of_another_rule() {
 }
 
 #[test]
+fn what_the_rule_or_the_environment_decides_is_not_set_by_hand() {
+    let mut world = world();
+    for parameter in ["StoreKeySecret=MARKER-SECRET", "Prefix=other/", "Name=other", "CodeKey=x.zip"] {
+        let text = world.run("lambda", &["deploy", "--dry-run", "--set", parameter]).0.stderr;
+        assert!(String::from_utf8_lossy(&text).contains("is not set by hand"), "{parameter}");
+    }
+    // Nor by a variable that the function does not have.
+    world.env.push(("TDMQ_BACKUP_PREFIX".into(), "other/".into()));
+    let text = world.run("lambda", &["deploy", "--dry-run"]).ok();
+    assert!(text.contains("prefix: none -> tdmq/"), "{text}");
+}
+
+#[test]
+fn an_edit_that_makes_a_function_another_ones_twin_is_refused() {
+    let world = world();
+    world.run("lambda", &["deploy"]).ok();
+    let second = RULE.replace("orders_backup", "second");
+    world.rule(&second.replace("\"backup\"", "\"other\""));
+    world.run("lambda", &["deploy"]).ok();
+    world.changes();
+    world.rule(&second);
+    let text = world.run("lambda", &["deploy"]).refused();
+    assert!(text.contains("are deployed as \"orders_backup\""), "{text}");
+    assert_eq!(world.changes(), [""; 0]);
+}
+
+#[test]
 fn every_printed_call_is_one_of_the_services_definitions_and_nothing_is_called() {
     let world = world();
     let text = world.run("lambda", &["deploy", "--dry-run"]).ok();

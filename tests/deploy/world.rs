@@ -145,7 +145,7 @@ impl World {
 }
 
 /// What a command said, and how it ended.
-pub struct Run(Output);
+pub struct Run(pub Output);
 
 impl Run {
     pub fn text(&self) -> String {

@@ -111,7 +111,7 @@ fn for_scf(rule: &Rule, keys: bool, found: &mut Findings) {
     }
     if deploy.token_secret.is_some() {
         problem(
-            "deploy.token_secret: SCF has no secret store that a function reads by itself: remove it, and set TDMQ_BACKUP_TOKEN or token_file while deploying",
+            "deploy.token_secret: SCF has no secret store that a function reads by itself: remove it, and set TDMQ_BACKUP_TOKEN or TDMQ_BACKUP_TOKEN_FILE while deploying",
         );
     }
     if let Some(minutes) = schedule::minutes(rule) {

@@ -67,6 +67,11 @@ const FACTS: [(&str, &str); 13] = [
     ("token_secret", "TokenSecret"),
 ];
 
+/// Whether a parameter follows from the rule, the package or the environment.
+pub fn is_said(parameter: &str) -> bool {
+    HIDDEN.contains(&parameter) || FACTS.iter().any(|(_, known)| *known == parameter)
+}
+
 /// What the stack is to be. Where nothing is said about a parameter, it stays as `old` has it, or is the template's default.
 pub fn facts(wanted: &Wanted, old: Option<&Deployed>) -> Facts {
     let (rule, deploy) = (&wanted.rule, &wanted.rule.deploy);
