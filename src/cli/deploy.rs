@@ -158,7 +158,7 @@ impl Deploy {
         let mut found = before::rule(&rule, cloud.target, &cloud.region, keys.is_some());
         let default = || PathBuf::from(format!("dist/tdmq-backup-{}-{}.zip", cloud.target.name(), rule.name));
         let package = self.package.clone().unwrap_or_else(default);
-        let (bytes, size) = before::package(&package).unwrap_or_else(|problem| {
+        let (bytes, size) = before::package(&package, &self.place.rule).unwrap_or_else(|problem| {
             found.problems.push(problem);
             Default::default()
         });

@@ -171,6 +171,15 @@ fn what_the_rule_or_the_environment_decides_is_not_set_by_hand() {
 }
 
 #[test]
+fn a_package_that_holds_another_rule_is_not_deployed() {
+    let world = world();
+    std::fs::write(world.path("rule.toml"), RULE.replace("\"tdmq/\"", "\"other/\"")).unwrap();
+    let text = world.run("lambda", &["deploy"]).refused();
+    assert!(text.contains("package.zip holds another rule"), "{text}");
+    assert_eq!(world.calls(), []);
+}
+
+#[test]
 fn an_edit_that_makes_a_function_another_ones_twin_is_refused() {
     let world = world();
     world.run("lambda", &["deploy"]).ok();

@@ -188,14 +188,35 @@ fn for_lambda(rule: &Rule, keys: bool, found: &mut Findings) {
     }
 }
 
-/// Of the package: that it is one, and its size.
-pub fn package(path: &Path) -> Result<(Vec<u8>, u64), String> {
-    let bytes = std::fs::read(path)
-        .map_err(|error| format!("package: {} cannot be read ({error}): run make package first", path.display()))?;
-    match bytes.starts_with(b"PK\x03\x04") {
-        true => Ok((bytes.clone(), bytes.len() as u64)),
-        false => Err(format!("package: {} is not a zip file: run make package again", path.display())),
+/// Of the package: that it is one, that it holds this rule, and its size.
+pub fn package(path: &Path, rule: &Path) -> Result<(Vec<u8>, u64), String> {
+    let read = |file: &Path| {
+        std::fs::read(file)
+            .map_err(|error| format!("package: {} cannot be read ({error}): run make package first", file.display()))
+    };
+    let (bytes, rule) = (read(path)?, read(rule)?);
+    if !bytes.starts_with(b"PK\x03\x04") {
+        return Err(format!("package: {} is not a zip file: run make package again", path.display()));
     }
+    match holds(&bytes, &rule) {
+        true => {
+            let size = bytes.len() as u64;
+            Ok((bytes, size))
+        }
+        false => Err(format!(
+            "package: {} holds another rule, by which the function would run: run make package again",
+            path.display()
+        )),
+    }
+}
+
+/// Whether a zip file of ours has this rule in it, where it stands uncompressed behind its name.
+fn holds(zip: &[u8], rule: &[u8]) -> bool {
+    let entry = [b"rule.toml", rule].concat();
+    // Its header is 30 bytes, and says the length first.
+    let length = u32::try_from(rule.len()).unwrap_or(u32::MAX).to_le_bytes();
+    let ends = |at: usize| at >= 30 && zip[at - 8..at - 4] == length && zip[at - 30..].starts_with(b"PK\x03\x04");
+    zip.windows(entry.len()).enumerate().any(|(at, window)| window == entry && ends(at))
 }
 
 /// Of what is put together: what the platform refuses by size.
