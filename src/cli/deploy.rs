@@ -116,6 +116,11 @@ impl Deploy {
             Target::Scf => scf::facts(&wanted),
             Target::Lambda => lambda::facts(&wanted, old.as_ref()),
         };
+        if cloud.target == Target::Scf
+            && let Some(problem) = old.as_ref().and_then(|old| scf::loses(&wanted, old))
+        {
+            bail!(Error::new(Kind::Invalid, format!("nothing was deployed:\n  {problem}")));
+        }
         say_what_changes(&wanted, old.as_ref(), &facts, &cloud);
         let steps = match cloud.target {
             Target::Scf => scf::plan(&wanted, old.as_ref(), size),

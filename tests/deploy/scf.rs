@@ -131,6 +131,19 @@ fn a_changed_name_is_refused_and_so_is_a_function_that_somebody_else_made() {
 }
 
 #[test]
+fn an_edit_without_the_token_does_not_take_it_from_the_function() {
+    let mut world = world();
+    assert!(world.run("scf", &["deploy"]).ok().contains("token: none -> in the environment"));
+    world.changes();
+    let token = world.env.pop();
+    let text = world.run("scf", &["deploy"]).refused();
+    assert!(text.contains("token: \"orders-backup\" has one"), "{text}");
+    assert_eq!(world.changes(), [""; 0]);
+    world.env.extend(token);
+    assert!(!world.run("scf", &["deploy"]).ok().contains("token:"));
+}
+
+#[test]
 fn what_is_wrong_is_said_at_once_before_anything_is_called() {
     let world = World::start();
     let rule = RULE.replace("\"5m\"", "\"301s\"").replace("execution_role", "# ").replace("set-1/topic-1", "topic-1");

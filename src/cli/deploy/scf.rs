@@ -44,6 +44,10 @@ pub fn deployed(function: &Value) -> Deployed {
         if let Some((fact, _)) = VARIABLES.iter().find(|(_, name)| *name == key) {
             put(fact, text(variable, "/Value"));
         }
+        // That there is one, and nothing of it.
+        if key == TOKEN && !text(variable, "/Value").is_empty() {
+            put("token", SET.to_owned());
+        }
     }
     put("memory", text(function, "/MemorySize"));
     put("timeout", text(function, "/Timeout"));
@@ -75,6 +79,20 @@ const VARIABLES: [(&str, &str); 7] = [
     ("interval", "TDMQ_BACKUP_INTERVAL"),
 ];
 
+const TOKEN: &str = "TDMQ_BACKUP_TOKEN";
+const SET: &str = "in the environment";
+
+/// What an edit would take away that only the user can mean.
+pub fn loses(wanted: &Wanted, old: &Deployed) -> Option<String> {
+    (old.fact("token") == SET && wanted.rule.token.is_none()).then(|| {
+        format!(
+            "token: {:?} has one, and an edit replaces its environment: set {TOKEN} as for the first time; a cluster without \
+             authentication does not mind it",
+            old.name
+        )
+    })
+}
+
 /// What the function is to be.
 pub fn facts(wanted: &Wanted) -> Facts {
     let (rule, deploy) = (&wanted.rule, &wanted.rule.deploy);
@@ -94,6 +112,7 @@ pub fn facts(wanted: &Wanted) -> Facts {
         ("subnet", deploy.subnet.clone().unwrap_or_default()),
         ("logs", deploy.log_topic.clone().unwrap_or_default()),
         ("schedule", schedule::cron(wanted.minutes)),
+        ("token", rule.token.as_ref().map(|_| SET.to_owned()).unwrap_or_default()),
     ];
     all.into_iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| (name.to_owned(), value)).collect()
 }
@@ -208,7 +227,7 @@ fn variables(wanted: &Wanted, facts: &Facts) -> Vec<Value> {
 fn secrets(wanted: &Wanted) -> Vec<(&'static str, tdmq_backup::Secret)> {
     let mut secrets = Vec::new();
     if let Some(token) = &wanted.rule.token {
-        secrets.push(("TDMQ_BACKUP_TOKEN", token.clone()));
+        secrets.push((TOKEN, token.clone()));
     }
     if let Some((id, key)) = &wanted.keys {
         secrets.push(("AWS_ACCESS_KEY_ID", id.clone()));
