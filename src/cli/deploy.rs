@@ -139,6 +139,8 @@ impl Deploy {
                     closed = matches!(step, Step::Timer(false)) || (closed && !matches!(step, Step::Timer(true)))
                 }
                 Ok(false) => {
+                    // A deployment that was cut off may have left it off.
+                    cloud.timer(&wanted.rule.name, true)?;
                     println!("nothing to change");
                     return Ok(ExitCode::SUCCESS);
                 }

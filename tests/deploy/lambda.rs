@@ -230,4 +230,15 @@ async fn an_edited_prefix_carries_the_heads_along_and_the_schedule_is_on_again_a
         ["PutObject", "CreateChangeSet", "UpdateSchedule", "Invoke", "ExecuteChangeSet", "UpdateSchedule"]
     );
     assert_eq!(bucket.read("new/pulsar-abc/prod/orders/partition=-1/_head.json").unwrap(), head("backup"));
+
+    // A deployment that was cut off left the schedule off: status shows it, and the next one switches it on.
+    world.schedule_off("orders_backup");
+    assert!(world.run("lambda", &["status", "--region", "eu-west-1"]).ok().contains("7m, off"));
+    let text = world.run("lambda", &deploy).ok();
+    assert!(text.contains("nothing to change"), "{text}");
+    assert_eq!(
+        world.changes(),
+        ["UpdateSchedule", "PutObject", "CreateChangeSet", "DeleteChangeSet", "UpdateSchedule"]
+    );
+    assert!(!world.run("lambda", &["status", "--region", "eu-west-1"]).ok().contains("off"));
 }

@@ -203,4 +203,26 @@ impl World {
             .unwrap();
         assert!(status.success());
     }
+
+    /// Somebody, or a deployment that was cut off, switched a schedule off.
+    pub fn schedule_off(&self, name: &str) {
+        let target = r#"{"Arn":"arn:aws:lambda:x","RoleArn":"arn:aws:iam::123456789012:role/x"}"#;
+        let status = Command::new(tools().join("aws"))
+            .args(["scheduler", "update-schedule", "--region", "eu-west-1", "--state", "DISABLED", "--name", name])
+            .args([
+                "--schedule-expression",
+                "rate(7 minutes)",
+                "--flexible-time-window",
+                "Mode=OFF",
+                "--target",
+                target,
+            ])
+            .env("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{}", self.port))
+            .envs([("AWS_ACCESS_KEY_ID", "a"), ("AWS_SECRET_ACCESS_KEY", "b")])
+            .stdout(Stdio::null())
+            .env("HOME", self.folder.path())
+            .status()
+            .unwrap();
+        assert!(status.success());
+    }
 }

@@ -33,7 +33,7 @@ impl Delete {
             Err(error) if self.dry_run => {
                 eprintln!("warning: the cloud was not asked what is there ({error:#})");
                 let (name, state) = (rule.name.clone(), String::new());
-                Some(Deployed { name, ours: true, facts: Default::default(), state, timer: true })
+                Some(Deployed { name, ours: true, facts: Default::default(), state, timer: true, paused: false })
             }
             found => found?,
         };
@@ -71,7 +71,12 @@ impl Delete {
             }
         }
         for call in &calls {
-            call.ask()?;
+            if let Err(error) = call.ask() {
+                if self.drain && found.timer {
+                    eprintln!("the timer is off: delete again, or deploy to go on");
+                }
+                return Err(error);
+            }
             println!("{} {}: done", call.service, call.action);
         }
         stays(&rule);

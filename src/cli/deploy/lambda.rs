@@ -27,7 +27,7 @@ pub fn all(region: &str) -> Call {
     call(region, "cloudformation", "describe-stacks", json!({}))
 }
 
-/// What `describe-stacks` answered for one stack.
+/// What `describe-stacks` answered for one stack. Whether its schedule is on is not in it.
 pub fn deployed(stack: &Value) -> Deployed {
     let parameters: Facts = list(stack, "/Parameters")
         .iter()
@@ -44,7 +44,7 @@ pub fn deployed(stack: &Value) -> Deployed {
         })
         .collect();
     let ours = list(stack, "/Tags").iter().any(|tag| tag["Key"] == TAG.0 && tag["Value"] == TAG.1);
-    Deployed { name, ours, facts, state, timer: true }
+    Deployed { name, ours, facts, state, timer: true, paused: false }
 }
 
 /// Parameters that say nothing about the rule.
@@ -150,8 +150,8 @@ pub fn plan(wanted: &Wanted, old: Option<&Deployed>) -> Vec<Step> {
         Step::Call(call(region, "cloudformation", "execute-change-set", named)),
         Step::Call(call(region, "cloudformation", done, json!({ "StackName": stack(name) }))),
     ]);
-    // The schedule stays as it is where the change set has no change for it.
-    steps.extend(carried.map(|_| Step::Timer(true)));
+    // The schedule stays as it is where the change set has no change for it; a deployment that was cut off may have left it off.
+    steps.extend(old.map(|_| Step::Timer(true)));
     steps
 }
 
@@ -177,6 +177,11 @@ pub fn describe_set(region: &str, name: &str, stamp: u64) -> Call {
 pub fn drop_set(region: &str, name: &str, stamp: u64) -> Call {
     let named = json!({ "StackName": stack(name), "ChangeSetName": format!("tdmq-backup-{stamp}") });
     call(region, "cloudformation", "delete-change-set", named)
+}
+
+/// Whether `get-schedule` answered that it starts runs.
+pub fn is_on(schedule: &Value) -> bool {
+    schedule["State"] != "DISABLED"
 }
 
 pub fn timer(region: &str, name: &str) -> Call {

@@ -65,7 +65,8 @@ pub fn deployed(function: &Value) -> Deployed {
         let cron = serde_json::from_str::<Value>(&description).map_or(description.clone(), |json| text(&json, "/cron"));
         put("schedule", cron);
     }
-    Deployed { ours: is_ours(function), state: text(function, "/Status"), timer: timer.is_some(), name, facts }
+    let paused = timer.is_some_and(|timer| timer["Enable"] == 0);
+    Deployed { ours: is_ours(function), state: text(function, "/Status"), timer: timer.is_some(), paused, name, facts }
 }
 
 /// Facts that stand in the function's environment, where they override the packaged rule with what it says itself.

@@ -83,6 +83,8 @@ pub struct Deployed {
     pub state: String,
     /// Whether its timer exists.
     pub timer: bool,
+    /// Whether it was switched off; on Lambda nobody was asked.
+    pub paused: bool,
 }
 
 impl Deployed {
