@@ -236,15 +236,18 @@ fn digest(bytes: &[u8]) -> String {
     tdmq_backup::encode::spool::hex(&sha2::Sha256::digest(bytes))
 }
 
-/// What the platform's role does not open has keys of its own.
+/// What the platform's role does not open has keys of its own. Keys that end with a session would end in the function.
 fn keys_of_the_other_cloud(rule: &Rule, target: Target) -> Option<(Secret, Secret)> {
     let names = match target {
-        Target::Lambda if rule.endpoint.is_cos() => ["TENCENTCLOUD_SECRETID", "TENCENTCLOUD_SECRETKEY"],
-        Target::Scf if is_aws(&rule.endpoint) => ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"],
+        Target::Lambda if rule.endpoint.is_cos() => {
+            ["TENCENTCLOUD_SECRETID", "TENCENTCLOUD_SECRETKEY", "TENCENTCLOUD_SESSIONTOKEN"]
+        }
+        Target::Scf if is_aws(&rule.endpoint) => ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"],
         _ => return None,
     };
-    let [id, secret] = names.map(|name| env::var(name).ok().filter(|value| !value.is_empty()).map(Secret::new));
-    id.zip(secret)
+    let [id, secret, session] =
+        names.map(|name| env::var(name).ok().filter(|value| !value.is_empty()).map(Secret::new));
+    id.zip(secret).filter(|_| session.is_none())
 }
 
 fn say_what_changes(wanted: &Wanted, old: Option<&Deployed>, facts: &Facts, cloud: &Cloud) {

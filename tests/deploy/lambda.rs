@@ -122,7 +122,7 @@ fn what_is_wrong_is_said_at_once_before_anything_is_called() {
 
 #[test]
 fn keys_of_the_other_clouds_store_go_up_and_are_shown_nowhere() {
-    let world = world();
+    let mut world = world();
     let rule = RULE
         .replace("endpoint", "# ")
         .replace("\"orders\"", "\"orders-1250000000\"")
@@ -136,6 +136,9 @@ fn keys_of_the_other_clouds_store_go_up_and_are_shown_nowhere() {
     let calls = world.calls();
     let set = &calls.iter().find(|(action, _)| action == "CreateChangeSet").unwrap().1;
     assert!(parameters(set).contains(&("StoreKeySecret".into(), "MARKER-SECRET".into())));
+    // Those of a session would end in the function.
+    world.env.push(("TENCENTCLOUD_SESSIONTOKEN".into(), "MARKER-SESSION".into()));
+    assert!(world.run("lambda", &arguments).refused().contains("and no session token"));
 }
 
 #[test]

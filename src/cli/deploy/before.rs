@@ -128,7 +128,7 @@ fn for_scf(rule: &Rule, keys: bool, found: &mut Findings) {
         if !keys {
             found.problems.push(
                 "endpoint: the store is S3 and the function runs on SCF, whose role does not open it: set AWS_ACCESS_KEY_ID and \
-                 AWS_SECRET_ACCESS_KEY of an IAM user that may write the bucket while deploying; they stand in the function's environment"
+                 AWS_SECRET_ACCESS_KEY of an IAM user that may write the bucket while deploying, and no session token; they stand in the function's environment"
                     .to_owned(),
             );
         }
@@ -177,7 +177,7 @@ fn for_lambda(rule: &Rule, keys: bool, found: &mut Findings) {
     if rule.endpoint.is_cos() && !keys {
         found.problems.push(
             "endpoint: the store is COS and the function runs on Lambda, whose role does not open it: set TENCENTCLOUD_SECRETID and \
-             TENCENTCLOUD_SECRETKEY of a CAM user that may write the bucket while deploying; they stand in the function's environment"
+             TENCENTCLOUD_SECRETKEY of a CAM user that may write the bucket while deploying, and no session token; they stand in the function's environment"
                 .to_owned(),
         );
     }
