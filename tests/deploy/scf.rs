@@ -97,6 +97,12 @@ fn a_drain_runs_until_nothing_is_left_and_a_run_that_fails_keeps_the_function() 
     let changes = world.changes();
     assert_eq!(changes, ["UpdateTriggerStatus", "InvokeFunction", "InvokeFunction", "UpdateTriggerStatus"]);
 
+    // What the broker keeps back is not asked for without end.
+    let idle = json!({ "outcome": "nothing_to_do", "messages": 0, "objects": [], "backlog_entries": 2 });
+    world.replies(&[stored(9), idle.clone(), idle.clone(), idle.clone(), idle]);
+    assert!(world.run("scf", &["delete", "--drain"]).refused().contains("does not deliver what is left"));
+    assert_eq!(world.changes().len(), 6);
+
     world.replies(&[stored(9), stored(4), stored(0)]);
     world.run("scf", &["delete", "--drain"]).ok();
     let changes = world.changes();
