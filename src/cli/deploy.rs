@@ -218,6 +218,16 @@ impl Deploy {
             );
             bail!(Error::new(Kind::Invalid, text));
         }
+        if let Some(found) =
+            found.as_ref().filter(|found| cloud.target == Target::Lambda && lambda::was_never_made(found))
+        {
+            let text = format!(
+                "name: the first deployment of {:?} failed ({}), and what is left of it cannot be edited: make delete, then deploy again \
+                 (nothing is lost by that); the stack's events in the console say why",
+                found.name, found.state
+            );
+            bail!(Error::new(Kind::Invalid, text));
+        }
         let twin = ours.iter().find(|other| other.name != *name && other.identity() == wanted.identity());
         if let Some(twin) = twin {
             let text = format!(
@@ -287,6 +297,9 @@ pub fn invoke(target: Target, rule: PathBuf, region: Option<String>, event: &str
                 "unknown" => 4,
                 _ => 0,
             }))
+        }
+        Reply::Failed(said) if said.starts_with("invalid: ") => {
+            bail!(Error::new(Kind::Invalid, format!("the run failed: {said}")))
         }
         Reply::Failed(said) => bail!("the run failed: {said}"),
     }

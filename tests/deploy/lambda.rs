@@ -74,6 +74,8 @@ fn a_rule_is_deployed_edited_listed_watched_and_removed() {
     ]);
     assert!(world.run("lambda", &["invoke"]).ok().contains("\"messages\":7"));
     assert!(world.run("lambda", &["invoke"]).refused().contains("denied: no grant"));
+    world.replies(&[json!({ "outcome": "failed", "error": { "kind": "invalid", "message": "no topic" } })]);
+    assert_eq!(world.run("lambda", &["invoke"]).code(), 2);
     let text = world.run("lambda", &["status"]).ok();
     for word in ["orders_backup", "UPDATE_COMPLETE", "10m", "failed"] {
         assert!(text.lines().nth(1).unwrap().contains(word), "{word} in {text}");
@@ -84,7 +86,7 @@ fn a_rule_is_deployed_edited_listed_watched_and_removed() {
         "{text}"
     );
     assert!(text.contains("error no grant"), "{text}");
-    assert_eq!(world.run("lambda", &["logs", "--json"]).ok().lines().count(), 2);
+    assert_eq!(world.run("lambda", &["logs", "--json"]).ok().lines().count(), 3);
     world.calls();
 
     let text = world.run("lambda", &["delete", "--drain"]).ok();

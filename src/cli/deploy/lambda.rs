@@ -47,6 +47,11 @@ pub fn deployed(stack: &Value) -> Deployed {
     Deployed { name, ours, facts, state, timer: true, paused: false }
 }
 
+/// Whether the stack is what a first deployment that failed left behind: CloudFormation lets it only be deleted.
+pub fn was_never_made(stack: &Deployed) -> bool {
+    ["ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "DELETE_FAILED"].contains(&stack.state.as_str())
+}
+
 /// Parameters that say nothing about the rule.
 const HIDDEN: [&str; 5] = ["Name", "CodeBucket", "CodeKey", "StoreKeyId", "StoreKeySecret"];
 
@@ -222,4 +227,16 @@ pub fn delete(region: &str, name: &str) -> Vec<Call> {
         call(region, "cloudformation", "delete-stack", whole.clone()),
         call(region, "cloudformation", "wait stack-delete-complete", whole),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_failed_first_deployment_left_is_told_from_a_stack_that_can_be_edited() {
+        let of = |state: &str| was_never_made(&deployed(&json!({ "StackName": "s", "StackStatus": state })));
+        assert!(of("ROLLBACK_COMPLETE") && of("CREATE_FAILED"));
+        assert!(!of("CREATE_COMPLETE") && !of("UPDATE_ROLLBACK_COMPLETE") && !of("UPDATE_COMPLETE"));
+    }
 }
