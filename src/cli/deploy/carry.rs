@@ -21,7 +21,8 @@ pub struct Carried {
     pub same: usize,
 }
 
-/// Copies the heads of the partitions that the rule reads from below `from` to below the rule's prefix.
+/// Copies the heads of the rule's topic from below `from` to below the rule's prefix; those of partitions that other
+/// functions read only where there is none.
 ///
 /// No run of the rule may be under way. An older head that is there already is replaced, if it is of the same topic and
 /// subscription: it is what an earlier move left. A newer one stays: a function went on from it. One of another rule is an
@@ -34,14 +35,16 @@ pub async fn carry(store: &impl Store, rule: &Rule, from: &str) -> Result<Carrie
     for partition in partitions(store, &old).await? {
         let number: Option<i32> = partition["partition=".len()..].parse().ok();
         let others = rule.shard.is_some_and(|shard| !number.is_some_and(|number| shard.reads(number)));
-        if others || only.as_ref().is_some_and(|only| *only != partition) {
+        if only.as_ref().is_some_and(|only| *only != partition) {
             continue;
         }
         let key = format!("{old}{partition}/_head.json");
         let Some(head) = store.read_small(&key).await? else { continue };
-        let head = settled(store, &key, head.bytes).await?;
+        // Another part's function goes on from its own; a copy only says when the rule began.
+        let head = if others { head.bytes } else { settled(store, &key, head.bytes).await? };
         let to = format!("{new}{partition}/_head.json");
         match store.read_small(&to).await? {
+            Some(_) if others => continue,
             None => store.write_small(&to, head, Expect::Absent).await.map(drop)?,
             Some(there) if owner(&there.bytes) == owner(&head) => {
                 if there.bytes == head || reached(&there.bytes) > reached(&head) {
@@ -197,9 +200,13 @@ mod tests {
                 .unwrap();
         }
         let part = |shard: &str| Rule { shard: Some(shard.parse().unwrap()), ..rule("b/") };
-        assert_eq!(carry(&store, &part("2/2"), "a/").await.unwrap().copied, ["b/t/n/orders/partition=1/_head.json"]);
+        let both = [0, 1].map(|n| format!("b/t/n/orders/partition={n}/_head.json"));
+        assert_eq!(carry(&store, &part("2/2"), "a/").await.unwrap().copied, both);
+        // The second part went on under the new prefix, the first one under the old.
+        bucket.plant("a/t/n/orders/partition=0/_head.json", &head(0, "s", 5), &[]).unwrap();
         bucket.plant("b/t/n/orders/partition=1/_head.json", &head(1, "s", 4), &[]).unwrap();
-        assert_eq!(carry(&store, &part("1/2"), "a/").await.unwrap().copied, ["b/t/n/orders/partition=0/_head.json"]);
+        assert_eq!(carry(&store, &part("1/2"), "a/").await.unwrap().copied, both[..1]);
+        assert_eq!(bucket.read("b/t/n/orders/partition=0/_head.json").unwrap(), head(0, "s", 5));
         assert_eq!(bucket.read("b/t/n/orders/partition=1/_head.json").unwrap(), head(1, "s", 4));
         // Nor is it set back by a move that is repeated.
         assert_eq!(carry(&store, &rule("b/"), "a/").await.unwrap(), Carried { copied: vec![], same: 2 });
