@@ -6,7 +6,7 @@ CARGO ?= cargo
 .PHONY: help demo package deploy status logs invoke delete test test-real test-deploy pulsar-table crash-matrix simulate check bench fmt
 
 help: ## What there is
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 demo: ## The whole thing in one command: a broker and a bucket in this process, messages in, an object out
 	@$(CARGO) run --quiet --locked -- demo
@@ -25,7 +25,7 @@ test-real: ## Only what runs against real components
 place = --target "$(TARGET)" --rule "$(or $(RULE),rule.toml)" $(if $(REGION),--region "$(REGION)")
 cloud = PATH="$$(tests/deploy/tools):$$PATH" $(CARGO) run --quiet --locked --
 
-deploy: $(if $(PACKAGE),,package) ## Makes the function of RULE on TARGET, or edits it. DRY_RUN=1 prints every call; CODE_BUCKET=, SET=Parameter=Value
+deploy: $(if $(PACKAGE),,package) ## Makes the function of RULE on TARGET, or edits it. DRY_RUN=1 changes nothing; PACKAGE=, REGION=, CODE_BUCKET=, SET=Parameter=Value
 	@$(cloud) deploy $(place) $(if $(PACKAGE),--package "$(PACKAGE)") $(if $(DRY_RUN),--dry-run) $(if $(CODE_BUCKET),--code-bucket "$(CODE_BUCKET)") $(foreach one,$(SET),--set "$(one)")
 
 status: ## All functions that deploy made on TARGET: schedule, last outcome, complete_through, backlog
@@ -37,7 +37,7 @@ logs: ## The runs of RULE's function, a row each. FOLLOW=1 goes on
 invoke: ## Runs RULE's function once on TARGET; EVENT=file, {} by default
 	@$(cloud) invoke $(place) $(if $(EVENT),--event "$(EVENT)")
 
-delete: ## Removes RULE's function from TARGET; objects and the subscription stay. DRAIN=1 empties the subscription first
+delete: ## Removes RULE's function from TARGET; objects and the subscription stay. DRAIN=1 empties the subscription first; DRY_RUN=1 changes nothing
 	@$(cloud) delete $(place) $(if $(DRAIN),--drain) $(if $(DRY_RUN),--dry-run)
 
 test-deploy: ## Deployment, with the vendors' tools against a fake of both clouds

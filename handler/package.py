@@ -15,7 +15,7 @@ def files(bootstrap, rule=None):
     yield "rule.toml", rule.read_bytes(), 0o644
     text = rule.read_text(encoding="utf-8")
     if named(text, "token_file"):
-        sys.exit("package: token_file: a token is not packed; leave the key out and set TDMQ_BACKUP_TOKEN in the function's environment")
+        sys.exit("package: token_file: a token is not packed; leave the key out of the rule; make deploy takes the token from TDMQ_BACKUP_TOKEN, on Lambda from deploy.token_secret")
     if ca_file := named(text, "ca_file"):
         place = pathlib.PurePosixPath(ca_file)
         if place.is_absolute() or ".." in place.parts or place.name in ("bootstrap", "rule.toml"):
@@ -36,7 +36,8 @@ def main():
             entry = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
             entry.create_system = 3
             entry.external_attr = (0o100000 | mode) << 16
-            entry.compress_type = zipfile.ZIP_DEFLATED
+            # The rule as it is: make deploy looks whether the package holds the one that it deploys.
+            entry.compress_type = zipfile.ZIP_STORED if name == "rule.toml" else zipfile.ZIP_DEFLATED
             package.writestr(entry, content, compresslevel=9)
     pathlib.Path(new).replace(path)
     print(path)

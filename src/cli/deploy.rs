@@ -49,11 +49,14 @@ pub struct Place {
 }
 
 impl Place {
+    /// The rule as its file has it: of this shell's variables the function gets the token alone.
     fn rule(&self) -> tdmq_backup::Result<Rule> {
+        const TOKEN: [&str; 2] = ["TDMQ_BACKUP_TOKEN", "TDMQ_BACKUP_TOKEN_FILE"];
+        let ours = |name: &str| TOKEN.contains(&name) || !name.starts_with("TDMQ_BACKUP_");
         let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
         };
-        Rule::load(Some(&self.rule), env::vars_os().filter_map(text))
+        Rule::load(Some(&self.rule), env::vars_os().filter_map(text).filter(|(name, _)| ours(name)))
     }
 
     fn cloud(&self, rule: &Rule) -> Cloud {
@@ -84,13 +87,17 @@ pub struct Deploy {
     /// Lambda: the S3 bucket for the package; default: the rule's own
     #[arg(long, value_name = "BUCKET")]
     code_bucket: Option<String>,
-    /// Lambda: a parameter of template.yaml, as in AlarmTopicArn=arn:aws:sns:…
+    /// Lambda: a parameter of template.yaml that the rule says nothing about, as in AlarmTopicArn=arn:aws:sns:…
     #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
     set: Vec<(String, String)>,
 }
 
 fn assignment(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
+        // A secret would stand in a command line and in what is printed; the rest twice, and the heads would not be carried.
+        Some((name, _)) if lambda::is_said(name) => {
+            Err(format!("{name} is not set by hand: it follows from the rule, the package or the environment"))
+        }
         Some((name, value)) if name.chars().all(char::is_alphanumeric) && !name.is_empty() => {
             Ok((name.to_owned(), value.to_owned()))
         }
@@ -109,6 +116,11 @@ impl Deploy {
             Target::Scf => scf::facts(&wanted),
             Target::Lambda => lambda::facts(&wanted, old.as_ref()),
         };
+        if cloud.target == Target::Scf
+            && let Some(problem) = old.as_ref().and_then(|old| scf::loses(&wanted, old))
+        {
+            bail!(Error::new(Kind::Invalid, format!("nothing was deployed:\n  {problem}")));
+        }
         say_what_changes(&wanted, old.as_ref(), &facts, &cloud);
         let steps = match cloud.target {
             Target::Scf => scf::plan(&wanted, old.as_ref(), size),
@@ -127,6 +139,8 @@ impl Deploy {
                     closed = matches!(step, Step::Timer(false)) || (closed && !matches!(step, Step::Timer(true)))
                 }
                 Ok(false) => {
+                    // A deployment that was cut off may have left it off.
+                    cloud.timer(&wanted.rule.name, true)?;
                     println!("nothing to change");
                     return Ok(ExitCode::SUCCESS);
                 }
@@ -151,7 +165,7 @@ impl Deploy {
         let mut found = before::rule(&rule, cloud.target, &cloud.region, keys.is_some());
         let default = || PathBuf::from(format!("dist/tdmq-backup-{}-{}.zip", cloud.target.name(), rule.name));
         let package = self.package.clone().unwrap_or_else(default);
-        let (bytes, size) = before::package(&package).unwrap_or_else(|problem| {
+        let (bytes, size) = before::package(&package, &self.place.rule).unwrap_or_else(|problem| {
             found.problems.push(problem);
             Default::default()
         });
@@ -182,7 +196,9 @@ impl Deploy {
     fn found(&self, cloud: &Cloud, wanted: &Wanted) -> Result<Option<Deployed>> {
         let name = &wanted.rule.name;
         let looked = cloud.find(name).and_then(|found| {
-            let ours = if found.is_none() { cloud.ours()? } else { Vec::new() };
+            // An edit may turn a function into another one's twin.
+            let known = found.as_ref().is_some_and(|found| found.identity() == wanted.identity());
+            let ours = if known { Vec::new() } else { cloud.ours()? };
             Ok((found, ours))
         });
         let (found, ours) = match looked {
@@ -199,6 +215,16 @@ impl Deploy {
                 "name: {:?} on {} was not made by tdmq-backup for this rule; nothing was changed: choose another name",
                 found.name,
                 cloud.target.name()
+            );
+            bail!(Error::new(Kind::Invalid, text));
+        }
+        if let Some(found) =
+            found.as_ref().filter(|found| cloud.target == Target::Lambda && lambda::was_never_made(found))
+        {
+            let text = format!(
+                "name: the first deployment of {:?} failed ({}), and what is left of it cannot be edited: make delete, then deploy again \
+                 (nothing is lost by that); the stack's events in the console say why",
+                found.name, found.state
             );
             bail!(Error::new(Kind::Invalid, text));
         }
@@ -220,15 +246,18 @@ fn digest(bytes: &[u8]) -> String {
     tdmq_backup::encode::spool::hex(&sha2::Sha256::digest(bytes))
 }
 
-/// What the platform's role does not open has keys of its own.
+/// What the platform's role does not open has keys of its own. Keys that end with a session would end in the function.
 fn keys_of_the_other_cloud(rule: &Rule, target: Target) -> Option<(Secret, Secret)> {
     let names = match target {
-        Target::Lambda if rule.endpoint.is_cos() => ["TENCENTCLOUD_SECRETID", "TENCENTCLOUD_SECRETKEY"],
-        Target::Scf if is_aws(&rule.endpoint) => ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"],
+        Target::Lambda if rule.endpoint.is_cos() => {
+            ["TENCENTCLOUD_SECRETID", "TENCENTCLOUD_SECRETKEY", "TENCENTCLOUD_SESSIONTOKEN"]
+        }
+        Target::Scf if is_aws(&rule.endpoint) => ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"],
         _ => return None,
     };
-    let [id, secret] = names.map(|name| env::var(name).ok().filter(|value| !value.is_empty()).map(Secret::new));
-    id.zip(secret)
+    let [id, secret, session] =
+        names.map(|name| env::var(name).ok().filter(|value| !value.is_empty()).map(Secret::new));
+    id.zip(secret).filter(|_| session.is_none())
 }
 
 fn say_what_changes(wanted: &Wanted, old: Option<&Deployed>, facts: &Facts, cloud: &Cloud) {
@@ -242,6 +271,12 @@ fn say_what_changes(wanted: &Wanted, old: Option<&Deployed>, facts: &Facts, clou
         println!("  {line}");
     }
     println!("  package: {} ({})", wanted.package.display(), &wanted.digest[..16]);
+    if cloud.target == Target::Scf && old.is_some_and(|old| wanted.moved_from(old).is_some()) {
+        eprintln!(
+            "warning: prefix: the role's policy must let the function read and write below the new one first: {}",
+            before::cam_policy(&wanted.rule)
+        );
+    }
     if let Some(old) = old
         && old.identity() == wanted.identity()
         && old.fact("bucket") != wanted.rule.bucket.as_str()
@@ -262,6 +297,9 @@ pub fn invoke(target: Target, rule: PathBuf, region: Option<String>, event: &str
                 "unknown" => 4,
                 _ => 0,
             }))
+        }
+        Reply::Failed(said) if said.starts_with("invalid: ") => {
+            bail!(Error::new(Kind::Invalid, format!("the run failed: {said}")))
         }
         Reply::Failed(said) => bail!("the run failed: {said}"),
     }

@@ -85,6 +85,13 @@ pub struct Shard {
     pub of: u32,
 }
 
+impl Shard {
+    /// Whether this part reads the partition; a topic without partitions is the first part's.
+    pub fn reads(self, partition: i32) -> bool {
+        partition.max(0) as u32 % self.of == self.index - 1
+    }
+}
+
 impl FromStr for Shard {
     type Err = Malformed;
 

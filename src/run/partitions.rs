@@ -39,7 +39,7 @@ pub(super) fn all(rule: &Rule, count: u32) -> Result<Vec<i32>> {
 
 /// Whether a function that reads `shard` reads this partition; a topic without partitions is its first.
 pub(super) fn belongs(shard: Option<Shard>, partition: i32) -> bool {
-    shard.is_none_or(|shard| partition.max(0) as u32 % shard.of == shard.index - 1)
+    shard.is_none_or(|shard| shard.reads(partition))
 }
 
 /// Each tick begins with other partitions, so that those for which there was no time are first in some later one.

@@ -74,6 +74,8 @@ fn a_rule_is_deployed_edited_listed_watched_and_removed() {
     ]);
     assert!(world.run("lambda", &["invoke"]).ok().contains("\"messages\":7"));
     assert!(world.run("lambda", &["invoke"]).refused().contains("denied: no grant"));
+    world.replies(&[json!({ "outcome": "failed", "error": { "kind": "invalid", "message": "no topic" } })]);
+    assert_eq!(world.run("lambda", &["invoke"]).code(), 2);
     let text = world.run("lambda", &["status"]).ok();
     for word in ["orders_backup", "UPDATE_COMPLETE", "10m", "failed"] {
         assert!(text.lines().nth(1).unwrap().contains(word), "{word} in {text}");
@@ -84,7 +86,7 @@ fn a_rule_is_deployed_edited_listed_watched_and_removed() {
         "{text}"
     );
     assert!(text.contains("error no grant"), "{text}");
-    assert_eq!(world.run("lambda", &["logs", "--json"]).ok().lines().count(), 2);
+    assert_eq!(world.run("lambda", &["logs", "--json"]).ok().lines().count(), 3);
     world.calls();
 
     let text = world.run("lambda", &["delete", "--drain"]).ok();
@@ -122,7 +124,7 @@ fn what_is_wrong_is_said_at_once_before_anything_is_called() {
 
 #[test]
 fn keys_of_the_other_clouds_store_go_up_and_are_shown_nowhere() {
-    let world = world();
+    let mut world = world();
     let rule = RULE
         .replace("endpoint", "# ")
         .replace("\"orders\"", "\"orders-1250000000\"")
@@ -136,6 +138,9 @@ fn keys_of_the_other_clouds_store_go_up_and_are_shown_nowhere() {
     let calls = world.calls();
     let set = &calls.iter().find(|(action, _)| action == "CreateChangeSet").unwrap().1;
     assert!(parameters(set).contains(&("StoreKeySecret".into(), "MARKER-SECRET".into())));
+    // Those of a session would end in the function.
+    world.env.push(("TENCENTCLOUD_SESSIONTOKEN".into(), "MARKER-SESSION".into()));
+    assert!(world.run("lambda", &arguments).refused().contains("and no session token"));
 }
 
 #[test]
@@ -154,6 +159,42 @@ fn a_changed_name_is_refused_and_so_is_the_stack_of_another_rule() {
             "{text}"
         );
     }
+    assert_eq!(world.changes(), [""; 0]);
+}
+
+#[test]
+fn what_the_rule_or_the_environment_decides_is_not_set_by_hand() {
+    let mut world = world();
+    for parameter in ["StoreKeySecret=MARKER-SECRET", "Prefix=other/", "Name=other", "CodeKey=x.zip"] {
+        let text = world.run("lambda", &["deploy", "--dry-run", "--set", parameter]).0.stderr;
+        assert!(String::from_utf8_lossy(&text).contains("is not set by hand"), "{parameter}");
+    }
+    // Nor by a variable that the function does not have.
+    world.env.push(("TDMQ_BACKUP_PREFIX".into(), "other/".into()));
+    let text = world.run("lambda", &["deploy", "--dry-run"]).ok();
+    assert!(text.contains("prefix: none -> tdmq/"), "{text}");
+}
+
+#[test]
+fn a_package_that_holds_another_rule_is_not_deployed() {
+    let world = world();
+    std::fs::write(world.path("rule.toml"), RULE.replace("\"tdmq/\"", "\"other/\"")).unwrap();
+    let text = world.run("lambda", &["deploy"]).refused();
+    assert!(text.contains("package.zip holds another rule"), "{text}");
+    assert_eq!(world.calls(), []);
+}
+
+#[test]
+fn an_edit_that_makes_a_function_another_ones_twin_is_refused() {
+    let world = world();
+    world.run("lambda", &["deploy"]).ok();
+    let second = RULE.replace("orders_backup", "second");
+    world.rule(&second.replace("\"backup\"", "\"other\""));
+    world.run("lambda", &["deploy"]).ok();
+    world.changes();
+    world.rule(&second);
+    let text = world.run("lambda", &["deploy"]).refused();
+    assert!(text.contains("are deployed as \"orders_backup\""), "{text}");
     assert_eq!(world.changes(), [""; 0]);
 }
 
@@ -194,4 +235,15 @@ async fn an_edited_prefix_carries_the_heads_along_and_the_schedule_is_on_again_a
         ["PutObject", "CreateChangeSet", "UpdateSchedule", "Invoke", "ExecuteChangeSet", "UpdateSchedule"]
     );
     assert_eq!(bucket.read("new/pulsar-abc/prod/orders/partition=-1/_head.json").unwrap(), head("backup"));
+
+    // A deployment that was cut off left the schedule off: status shows it, and the next one switches it on.
+    world.schedule_off("orders_backup");
+    assert!(world.run("lambda", &["status", "--region", "eu-west-1"]).ok().contains("7m, off"));
+    let text = world.run("lambda", &deploy).ok();
+    assert!(text.contains("nothing to change"), "{text}");
+    assert_eq!(
+        world.changes(),
+        ["UpdateSchedule", "PutObject", "CreateChangeSet", "DeleteChangeSet", "UpdateSchedule"]
+    );
+    assert!(!world.run("lambda", &["status", "--region", "eu-west-1"]).ok().contains("off"));
 }

@@ -97,6 +97,12 @@ fn a_drain_runs_until_nothing_is_left_and_a_run_that_fails_keeps_the_function() 
     let changes = world.changes();
     assert_eq!(changes, ["UpdateTriggerStatus", "InvokeFunction", "InvokeFunction", "UpdateTriggerStatus"]);
 
+    // What the broker keeps back is not asked for without end.
+    let idle = json!({ "outcome": "nothing_to_do", "messages": 0, "objects": [], "backlog_entries": 2 });
+    world.replies(&[stored(9), idle.clone(), idle.clone(), idle.clone(), idle]);
+    assert!(world.run("scf", &["delete", "--drain"]).refused().contains("does not deliver what is left"));
+    assert_eq!(world.changes().len(), 6);
+
     world.replies(&[stored(9), stored(4), stored(0)]);
     world.run("scf", &["delete", "--drain"]).ok();
     let changes = world.changes();
@@ -128,6 +134,19 @@ fn a_changed_name_is_refused_and_so_is_a_function_that_somebody_else_made() {
         assert!(text.contains("was not made by tdmq-backup"), "{text}");
     }
     assert_eq!(other.changes(), [""; 0]);
+}
+
+#[test]
+fn an_edit_without_the_token_does_not_take_it_from_the_function() {
+    let mut world = world();
+    assert!(world.run("scf", &["deploy"]).ok().contains("token: none -> in the environment"));
+    world.changes();
+    let token = world.env.pop();
+    let text = world.run("scf", &["deploy"]).refused();
+    assert!(text.contains("token: \"orders-backup\" has one"), "{text}");
+    assert_eq!(world.changes(), [""; 0]);
+    world.env.extend(token);
+    assert!(!world.run("scf", &["deploy"]).ok().contains("token:"));
 }
 
 #[test]

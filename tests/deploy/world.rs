@@ -1,5 +1,6 @@
 //! A fake of both clouds, the vendors' own tools, and our command line between them.
 
+use std::cell::RefCell;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,8 @@ pub struct World {
     folder: tempfile::TempDir,
     fake: Child,
     port: String,
+    /// What the package's bootstrap is.
+    content: RefCell<String>,
     /// More of the environment of what is run.
     pub env: Vec<(String, String)>,
 }
@@ -53,30 +56,34 @@ impl World {
             "scf": { "endpoint": format!("127.0.0.1:{port}"), "version": "2018-04-16" } });
         fs::create_dir(folder.path().join(".tccli")).unwrap();
         fs::write(folder.path().join(".tccli/default.configure"), scf.to_string()).unwrap();
-        let world = World { folder, fake, port, env: Vec::new() };
-        world.package("first");
-        world
+        World { folder, fake, port, content: RefCell::new("first".into()), env: Vec::new() }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    /// A stand-in for the package: a zip with a bootstrap that can be executed.
+    /// The package has another program from now on.
     pub fn package(&self, content: &str) {
-        let script = "import sys, zipfile\ninfo = zipfile.ZipInfo('bootstrap')\ninfo.external_attr = 0o100755 << 16\n\
-                      zipfile.ZipFile(sys.argv[1], 'w').writestr(info, sys.argv[2])";
-        let made = Command::new(tools().join("python"))
-            .args(["-c", script])
-            .arg(self.path("package.zip"))
-            .arg(content)
-            .status()
-            .unwrap();
-        assert!(made.success());
+        content.clone_into(&mut self.content.borrow_mut());
+        self.pack();
     }
 
     pub fn rule(&self, text: &str) {
         fs::write(self.path("rule.toml"), text).unwrap();
+        self.pack();
+    }
+
+    /// The package of the rule, with a stand-in for the program.
+    fn pack(&self) {
+        fs::write(self.path("bootstrap"), self.content.borrow().as_bytes()).unwrap();
+        let made = Command::new(tools().join("python"))
+            .args(["-B".as_ref(), Path::new(env!("CARGO_MANIFEST_DIR")).join("handler/package.py").as_os_str()])
+            .args(["package.zip", "bootstrap", "rule.toml"].map(|name| self.path(name)))
+            .stdout(Stdio::null())
+            .status()
+            .unwrap();
+        assert!(made.success());
     }
 
     /// Our command line, with the rule of this world.
@@ -92,6 +99,7 @@ impl World {
             ("PATH", path.as_str()),
             ("HOME", self.folder.path().to_str().unwrap()),
             ("PYTHONPATH", here().join("plain").to_str().unwrap()),
+            ("PYTHONDONTWRITEBYTECODE", "1"),
             ("AWS_ENDPOINT_URL", &format!("http://127.0.0.1:{}", self.port)),
             ("AWS_MAX_ATTEMPTS", "1"),
             ("AWS_ACCESS_KEY_ID", "key-of-whoever-deploys"),
@@ -144,7 +152,7 @@ impl World {
 }
 
 /// What a command said, and how it ended.
-pub struct Run(Output);
+pub struct Run(pub Output);
 
 impl Run {
     pub fn text(&self) -> String {
@@ -190,6 +198,29 @@ impl World {
             .arg(format!("file://{}", self.path("call.json").display()))
             .env("HOME", self.folder.path())
             .env("PYTHONPATH", here().join("plain"))
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .status()
+            .unwrap();
+        assert!(status.success());
+    }
+
+    /// Somebody, or a deployment that was cut off, switched a schedule off.
+    pub fn schedule_off(&self, name: &str) {
+        let target = r#"{"Arn":"arn:aws:lambda:x","RoleArn":"arn:aws:iam::123456789012:role/x"}"#;
+        let status = Command::new(tools().join("aws"))
+            .args(["scheduler", "update-schedule", "--region", "eu-west-1", "--state", "DISABLED", "--name", name])
+            .args([
+                "--schedule-expression",
+                "rate(7 minutes)",
+                "--flexible-time-window",
+                "Mode=OFF",
+                "--target",
+                target,
+            ])
+            .env("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{}", self.port))
+            .envs([("AWS_ACCESS_KEY_ID", "a"), ("AWS_SECRET_ACCESS_KEY", "b")])
+            .stdout(Stdio::null())
+            .env("HOME", self.folder.path())
             .status()
             .unwrap();
         assert!(status.success());

@@ -21,6 +21,7 @@ mod interruptions;
 mod matrix;
 mod meetings;
 mod missing;
+mod moved;
 mod names;
 mod partitions;
 mod parts;

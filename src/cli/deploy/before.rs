@@ -111,7 +111,7 @@ fn for_scf(rule: &Rule, keys: bool, found: &mut Findings) {
     }
     if deploy.token_secret.is_some() {
         problem(
-            "deploy.token_secret: SCF has no secret store that a function reads by itself: remove it, and set TDMQ_BACKUP_TOKEN or token_file while deploying",
+            "deploy.token_secret: SCF has no secret store that a function reads by itself: remove it, and set TDMQ_BACKUP_TOKEN or TDMQ_BACKUP_TOKEN_FILE while deploying",
         );
     }
     if let Some(minutes) = schedule::minutes(rule) {
@@ -128,7 +128,7 @@ fn for_scf(rule: &Rule, keys: bool, found: &mut Findings) {
         if !keys {
             found.problems.push(
                 "endpoint: the store is S3 and the function runs on SCF, whose role does not open it: set AWS_ACCESS_KEY_ID and \
-                 AWS_SECRET_ACCESS_KEY of an IAM user that may write the bucket while deploying; they stand in the function's environment"
+                 AWS_SECRET_ACCESS_KEY of an IAM user that may write the bucket while deploying, and no session token; they stand in the function's environment"
                     .to_owned(),
             );
         }
@@ -177,7 +177,7 @@ fn for_lambda(rule: &Rule, keys: bool, found: &mut Findings) {
     if rule.endpoint.is_cos() && !keys {
         found.problems.push(
             "endpoint: the store is COS and the function runs on Lambda, whose role does not open it: set TENCENTCLOUD_SECRETID and \
-             TENCENTCLOUD_SECRETKEY of a CAM user that may write the bucket while deploying; they stand in the function's environment"
+             TENCENTCLOUD_SECRETKEY of a CAM user that may write the bucket while deploying, and no session token; they stand in the function's environment"
                 .to_owned(),
         );
     }
@@ -188,14 +188,35 @@ fn for_lambda(rule: &Rule, keys: bool, found: &mut Findings) {
     }
 }
 
-/// Of the package: that it is one, and its size.
-pub fn package(path: &Path) -> Result<(Vec<u8>, u64), String> {
-    let bytes = std::fs::read(path)
-        .map_err(|error| format!("package: {} cannot be read ({error}): run make package first", path.display()))?;
-    match bytes.starts_with(b"PK\x03\x04") {
-        true => Ok((bytes.clone(), bytes.len() as u64)),
-        false => Err(format!("package: {} is not a zip file: run make package again", path.display())),
+/// Of the package: that it is one, that it holds this rule, and its size.
+pub fn package(path: &Path, rule: &Path) -> Result<(Vec<u8>, u64), String> {
+    let read = |file: &Path| {
+        std::fs::read(file)
+            .map_err(|error| format!("package: {} cannot be read ({error}): run make package first", file.display()))
+    };
+    let (bytes, rule) = (read(path)?, read(rule)?);
+    if !bytes.starts_with(b"PK\x03\x04") {
+        return Err(format!("package: {} is not a zip file: run make package again", path.display()));
     }
+    match holds(&bytes, &rule) {
+        true => {
+            let size = bytes.len() as u64;
+            Ok((bytes, size))
+        }
+        false => Err(format!(
+            "package: {} holds another rule, by which the function would run: run make package again",
+            path.display()
+        )),
+    }
+}
+
+/// Whether a zip file of ours has this rule in it, where it stands uncompressed behind its name.
+fn holds(zip: &[u8], rule: &[u8]) -> bool {
+    let entry = [b"rule.toml", rule].concat();
+    // Its header is 30 bytes, and says the length first.
+    let length = u32::try_from(rule.len()).unwrap_or(u32::MAX).to_le_bytes();
+    let ends = |at: usize| at >= 30 && zip[at - 8..at - 4] == length && zip[at - 30..].starts_with(b"PK\x03\x04");
+    zip.windows(entry.len()).enumerate().any(|(at, window)| window == entry && ends(at))
 }
 
 /// Of what is put together: what the platform refuses by size.

@@ -1,45 +1,57 @@
 //! An edited prefix: the heads come along, so that the rule goes on where it was and its start is not applied again.
 //!
-//! Only heads are copied. Objects stay where they are; nothing is removed.
+//! Only heads are copied. Objects stay where they are; nothing is removed. What a head announced is looked up where it was
+//! announced and counts as done from then on: from its new place the function may not read the old one.
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tdmq_backup::head::Next;
+use tdmq_backup::object::is_stored;
 use tdmq_backup::rule::names::encode_part;
+use tdmq_backup::span::Link;
 use tdmq_backup::store::{Expect, Store};
-use tdmq_backup::{Error, Kind, Rule};
+use tdmq_backup::{Error, Kind, Position, Rule};
 
 /// What a copy did.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Carried {
     pub copied: Vec<String>,
-    /// Were there already, the very same.
+    /// Were there already, the very same or newer ones.
     pub same: usize,
 }
 
-/// Copies the heads of the rule's partitions from below `from` to below the rule's prefix.
+/// Copies the heads of the rule's topic from below `from` to below the rule's prefix; those of partitions that other
+/// functions read only where there is none.
 ///
-/// No run of the rule may be under way. A head that is there already is replaced, if it is of the same topic and
-/// subscription: it is what an earlier move left. One of another rule is an error, and so is one that changes meanwhile.
+/// No run of the rule may be under way. An older head that is there already is replaced, if it is of the same topic and
+/// subscription: it is what an earlier move left. A newer one stays: a function went on from it. One of another rule is an
+/// error, and so is one that changes meanwhile, and one that announces an object which is not stored.
 pub async fn carry(store: &impl Store, rule: &Rule, from: &str) -> Result<Carried> {
     let mut carried = Carried::default();
     let topic = topic_folder(rule);
     let (old, new) = (format!("{from}{topic}"), format!("{}{topic}", rule.prefix));
     let only = rule.topic.partition().map(|partition| format!("partition={partition}"));
     for partition in partitions(store, &old).await? {
+        let number: Option<i32> = partition["partition=".len()..].parse().ok();
+        let others = rule.shard.is_some_and(|shard| !number.is_some_and(|number| shard.reads(number)));
         if only.as_ref().is_some_and(|only| *only != partition) {
             continue;
         }
         let key = format!("{old}{partition}/_head.json");
         let Some(head) = store.read_small(&key).await? else { continue };
+        // Another part's function goes on from its own; a copy only says when the rule began.
+        let head = if others { head.bytes } else { settled(store, &key, head.bytes).await? };
         let to = format!("{new}{partition}/_head.json");
         match store.read_small(&to).await? {
-            None => store.write_small(&to, head.bytes, Expect::Absent).await.map(drop)?,
-            Some(there) if there.bytes == head.bytes => {
-                carried.same += 1;
-                continue;
-            }
-            Some(there) if owner(&there.bytes) == owner(&head.bytes) => {
-                store.write_small(&to, head.bytes, Expect::Unchanged(&there.version)).await.map(drop)?;
+            Some(_) if others => continue,
+            None => store.write_small(&to, head, Expect::Absent).await.map(drop)?,
+            Some(there) if owner(&there.bytes) == owner(&head) => {
+                if there.bytes == head || reached(&there.bytes) > reached(&head) {
+                    carried.same += 1;
+                    continue;
+                }
+                store.write_small(&to, head, Expect::Unchanged(&there.version)).await.map(drop)?;
             }
             Some(_) => bail!(Error::new(
                 Kind::Conflict,
@@ -78,6 +90,36 @@ async fn partitions(store: &impl Store, folder: &str) -> Result<Vec<String>> {
     }
 }
 
+/// The head without an announcement: what it announced is done.
+async fn settled(store: &impl Store, key: &str, bytes: Vec<u8>) -> Result<Vec<u8>> {
+    let mut head: Value = serde_json::from_slice(&bytes).with_context(|| format!("prefix: {key} is not a head"))?;
+    let Some(next) = member::<Next>(&head, "next").with_context(|| format!("prefix: {key} is not a head"))? else {
+        return Ok(bytes);
+    };
+    if !is_stored(store, &next.key, &next.digest).await? {
+        let text = format!(
+            "prefix: {key} announces {}, which is not in the bucket; nothing was changed: run the function once more, then deploy again",
+            next.key
+        );
+        bail!(Error::new(Kind::Conflict, text));
+    }
+    let done: Option<Link> = member(&head, "done").with_context(|| format!("prefix: {key} is not a head"))?;
+    head["done"] = serde_json::to_value(next.link(done.as_ref()))?;
+    head["next"] = Value::Null;
+    Ok(serde_json::to_vec_pretty(&head)?)
+}
+
+fn member<T: DeserializeOwned>(head: &Value, name: &str) -> Result<Option<T>, serde_json::Error> {
+    head.get(name).filter(|value| !value.is_null()).map(|value| serde_json::from_value(value.clone())).transpose()
+}
+
+/// The newest entry that a head knows to be stored.
+fn reached(head: &[u8]) -> Option<Position> {
+    let head: Value = serde_json::from_slice(head).ok()?;
+    let done = member::<Link>(&head, "done").ok()?.map(|done| done.last);
+    done.max(member::<Next>(&head, "next").ok()?.map(|next| next.span.last.position))
+}
+
 /// Whose a head is.
 fn owner(head: &[u8]) -> Option<[Value; 3]> {
     let head: Value = serde_json::from_slice(head).ok()?;
@@ -107,9 +149,10 @@ mod tests {
     }
 
     fn head(partition: i32, subscription: &str, seq: u32) -> Vec<u8> {
+        let done = serde_json::json!({ "key": "a/1", "last": format!("{seq}:7"), "seq": seq, "digest": "" });
         let head = serde_json::json!({
             "topic": format!("persistent://t/n/orders-partition-{partition}"), "subscription": subscription,
-            "partition": partition, "done": { "seq": seq },
+            "partition": partition, "done": done,
         });
         serde_json::to_vec(&head).unwrap()
     }
@@ -146,5 +189,51 @@ mod tests {
         let error = carry(&store, &rule("c/"), "a/").await.unwrap_err();
         assert!(error.to_string().contains("of another rule"), "{error}");
         assert_eq!(bucket.read("c/t/n/orders/partition=0/_head.json").unwrap(), head(0, "other", 5));
+    }
+
+    #[tokio::test]
+    async fn a_function_that_went_on_under_the_new_prefix_keeps_its_head_when_another_part_of_the_topic_moves() {
+        let (bucket, store) = world().await;
+        for partition in [0, 1] {
+            bucket
+                .plant(&format!("a/t/n/orders/partition={partition}/_head.json"), &head(partition, "s", 3), &[])
+                .unwrap();
+        }
+        let part = |shard: &str| Rule { shard: Some(shard.parse().unwrap()), ..rule("b/") };
+        let both = [0, 1].map(|n| format!("b/t/n/orders/partition={n}/_head.json"));
+        assert_eq!(carry(&store, &part("2/2"), "a/").await.unwrap().copied, both);
+        // The second part went on under the new prefix, the first one under the old.
+        bucket.plant("a/t/n/orders/partition=0/_head.json", &head(0, "s", 5), &[]).unwrap();
+        bucket.plant("b/t/n/orders/partition=1/_head.json", &head(1, "s", 4), &[]).unwrap();
+        assert_eq!(carry(&store, &part("1/2"), "a/").await.unwrap().copied, both[..1]);
+        assert_eq!(bucket.read("b/t/n/orders/partition=0/_head.json").unwrap(), head(0, "s", 5));
+        assert_eq!(bucket.read("b/t/n/orders/partition=1/_head.json").unwrap(), head(1, "s", 4));
+        // Nor is it set back by a move that is repeated.
+        assert_eq!(carry(&store, &rule("b/"), "a/").await.unwrap(), Carried { copied: vec![], same: 2 });
+        assert_eq!(bucket.read("b/t/n/orders/partition=1/_head.json").unwrap(), head(1, "s", 4));
+    }
+
+    #[tokio::test]
+    async fn what_was_announced_under_the_old_prefix_is_done_under_the_new_one_or_nothing_is_carried() {
+        let (bucket, store) = world().await;
+        let key = "a/t/n/orders/partition=0/dt=2026-11-20/hour=08/5-0_5-4_5.jsonl.gz";
+        let mut announced: Value = serde_json::from_slice(&head(0, "s", 3)).unwrap();
+        announced["next"] = serde_json::json!({
+            "first": "5:0", "last": "5:4", "count": 5, "key": key, "seq": 4, "digest": "abc", "format": "jsonl",
+            "compression": "gzip", "layout": 1, "upload_id": null, "until": 0, "runs": 1,
+        });
+        let announced = serde_json::to_vec(&announced).unwrap();
+        bucket.plant("a/t/n/orders/partition=0/_head.json", &announced, &[]).unwrap();
+        let error = carry(&store, &rule("b/"), "a/").await.unwrap_err();
+        assert!(error.to_string().contains("is not in the bucket; nothing was changed"), "{error}");
+        assert_eq!(bucket.keys().len(), 1);
+
+        bucket.plant(key, b"object", &[("sha256".into(), "abc".into())]).unwrap();
+        carry(&store, &rule("b/"), "a/").await.unwrap();
+        let carried: Value =
+            serde_json::from_slice(&bucket.read("b/t/n/orders/partition=0/_head.json").unwrap()).unwrap();
+        assert_eq!(carried["next"], Value::Null);
+        assert_eq!(carried["done"], serde_json::json!({ "key": key, "last": "5:4", "seq": 4, "digest": "abc" }));
+        assert_eq!(bucket.read("a/t/n/orders/partition=0/_head.json").unwrap(), announced);
     }
 }

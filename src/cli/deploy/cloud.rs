@@ -68,6 +68,17 @@ impl Cloud {
         Ok(ours)
     }
 
+    /// Whether a function's timer is there and off.
+    pub fn is_paused(&self, function: &Deployed) -> Result<bool> {
+        match self.target {
+            Target::Scf => Ok(function.paused),
+            Target::Lambda => {
+                let there = lambda::timer(&self.region, &function.name).find()?;
+                Ok(there.is_some_and(|there| !lambda::is_on(&there)))
+            }
+        }
+    }
+
     /// The calls that switch a timer: on Lambda the second one needs the first one's answer.
     pub fn timer_shown(&self, name: &str, on: bool) -> Vec<String> {
         match self.target {
@@ -84,6 +95,9 @@ impl Cloud {
             Target::Scf => scf::timer_is(&self.region, name, state(on)).ask().map(drop),
             Target::Lambda => {
                 let there = lambda::timer(&self.region, name).ask()?;
+                if lambda::is_on(&there) == on {
+                    return Ok(());
+                }
                 lambda::timer_is(&self.region, &there, on).ask().map(drop)
             }
         }

@@ -12,6 +12,8 @@ use super::{Place, lambda, scf};
 
 /// Runs of a drain. One run takes `max_objects` objects of each partition.
 const MOST_RUNS: u32 = 200;
+/// Of them that may find nothing one after the other, while the broker says that something is left.
+const MOST_IDLE: u32 = 3;
 
 #[derive(Args)]
 pub struct Delete {
@@ -33,7 +35,7 @@ impl Delete {
             Err(error) if self.dry_run => {
                 eprintln!("warning: the cloud was not asked what is there ({error:#})");
                 let (name, state) = (rule.name.clone(), String::new());
-                Some(Deployed { name, ours: true, facts: Default::default(), state, timer: true })
+                Some(Deployed { name, ours: true, facts: Default::default(), state, timer: true, paused: false })
             }
             found => found?,
         };
@@ -71,7 +73,12 @@ impl Delete {
             }
         }
         for call in &calls {
-            call.ask()?;
+            if let Err(error) = call.ask() {
+                if self.drain && found.timer {
+                    eprintln!("the timer is off: delete again, or deploy to go on");
+                }
+                return Err(error);
+            }
             println!("{} {}: done", call.service, call.action);
         }
         stays(&rule);
@@ -90,6 +97,7 @@ fn stays(rule: &Rule) {
 }
 
 fn drain(cloud: &Cloud, name: &str) -> Result<()> {
+    let mut idle = 0;
     for _ in 0..MOST_RUNS {
         let report = match cloud.invoke(name, "{}")? {
             Reply::Report(report) => report,
@@ -101,6 +109,13 @@ fn drain(cloud: &Cloud, name: &str) -> Result<()> {
             ("nothing_to_do", None) if report["stop"] == "drained" => return Ok(()),
             ("stored" | "nothing_to_do", left) => {
                 println!("{outcome}: {} messages, {} entries left", report["messages"], left.unwrap_or(0));
+                idle = if outcome == "nothing_to_do" { idle + 1 } else { 0 };
+                if idle == MOST_IDLE {
+                    bail!(
+                        "the broker does not deliver what is left: an open transaction or a chunked message holds it back, or it is none \
+                         for consumers; try again later, or delete without draining"
+                    );
+                }
             }
             _ => bail!("a run ended as {outcome}: try again in a minute"),
         }

@@ -27,7 +27,7 @@ pub fn all(region: &str) -> Call {
     call(region, "cloudformation", "describe-stacks", json!({}))
 }
 
-/// What `describe-stacks` answered for one stack.
+/// What `describe-stacks` answered for one stack. Whether its schedule is on is not in it.
 pub fn deployed(stack: &Value) -> Deployed {
     let parameters: Facts = list(stack, "/Parameters")
         .iter()
@@ -44,7 +44,12 @@ pub fn deployed(stack: &Value) -> Deployed {
         })
         .collect();
     let ours = list(stack, "/Tags").iter().any(|tag| tag["Key"] == TAG.0 && tag["Value"] == TAG.1);
-    Deployed { name, ours, facts, state, timer: true }
+    Deployed { name, ours, facts, state, timer: true, paused: false }
+}
+
+/// Whether the stack is what a first deployment that failed left behind: CloudFormation lets it only be deleted.
+pub fn was_never_made(stack: &Deployed) -> bool {
+    ["ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "DELETE_FAILED"].contains(&stack.state.as_str())
 }
 
 /// Parameters that say nothing about the rule.
@@ -66,6 +71,11 @@ const FACTS: [(&str, &str); 13] = [
     ("security_group", "SecurityGroupIds"),
     ("token_secret", "TokenSecret"),
 ];
+
+/// Whether a parameter follows from the rule, the package or the environment.
+pub fn is_said(parameter: &str) -> bool {
+    HIDDEN.contains(&parameter) || FACTS.iter().any(|(_, known)| *known == parameter)
+}
 
 /// What the stack is to be. Where nothing is said about a parameter, it stays as `old` has it, or is the template's default.
 pub fn facts(wanted: &Wanted, old: Option<&Deployed>) -> Facts {
@@ -145,8 +155,8 @@ pub fn plan(wanted: &Wanted, old: Option<&Deployed>) -> Vec<Step> {
         Step::Call(call(region, "cloudformation", "execute-change-set", named)),
         Step::Call(call(region, "cloudformation", done, json!({ "StackName": stack(name) }))),
     ]);
-    // The schedule stays as it is where the change set has no change for it.
-    steps.extend(carried.map(|_| Step::Timer(true)));
+    // The schedule stays as it is where the change set has no change for it; a deployment that was cut off may have left it off.
+    steps.extend(old.map(|_| Step::Timer(true)));
     steps
 }
 
@@ -172,6 +182,11 @@ pub fn describe_set(region: &str, name: &str, stamp: u64) -> Call {
 pub fn drop_set(region: &str, name: &str, stamp: u64) -> Call {
     let named = json!({ "StackName": stack(name), "ChangeSetName": format!("tdmq-backup-{stamp}") });
     call(region, "cloudformation", "delete-change-set", named)
+}
+
+/// Whether `get-schedule` answered that it starts runs.
+pub fn is_on(schedule: &Value) -> bool {
+    schedule["State"] != "DISABLED"
 }
 
 pub fn timer(region: &str, name: &str) -> Call {
@@ -212,4 +227,16 @@ pub fn delete(region: &str, name: &str) -> Vec<Call> {
         call(region, "cloudformation", "delete-stack", whole.clone()),
         call(region, "cloudformation", "wait stack-delete-complete", whole),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_failed_first_deployment_left_is_told_from_a_stack_that_can_be_edited() {
+        let of = |state: &str| was_never_made(&deployed(&json!({ "StackName": "s", "StackStatus": state })));
+        assert!(of("ROLLBACK_COMPLETE") && of("CREATE_FAILED"));
+        assert!(!of("CREATE_COMPLETE") && !of("UPDATE_ROLLBACK_COMPLETE") && !of("UPDATE_COMPLETE"));
+    }
 }

@@ -31,7 +31,8 @@ impl Status {
         let clock = Clock::system();
         let cloud = self.place.cloud(&self.place.rule()?);
         let mut rows = vec![HEADINGS.map(str::to_owned)];
-        for function in cloud.ours()? {
+        for mut function in cloud.ours()? {
+            function.paused = cloud.is_paused(&function)?;
             let last = cloud.reports(&function.name, clock.now_ms().saturating_sub(BACK_MS), 1)?.pop();
             match self.json {
                 true => println!("{}", as_json(&function, last.as_ref())),
@@ -52,7 +53,11 @@ const HEADINGS: [&str; 7] = ["RULE", "STATE", "EVERY", "LAST RUN", "OUTCOME", "C
 fn row(function: &Deployed, last: Option<&(String, Value)>) -> [String; 7] {
     let nothing = Value::Null;
     let (at, report) = last.map_or(("none in a day", &nothing), |(at, report)| (at.as_str(), report));
-    let timer = if function.timer { every(function) } else { "no timer".to_owned() };
+    let timer = match function.timer {
+        true if function.paused => format!("{}, off", every(function)),
+        true => every(function),
+        false => "no timer".to_owned(),
+    };
     [
         function.name.clone(),
         function.state.clone(),
@@ -77,7 +82,7 @@ fn as_json(function: &Deployed, last: Option<&(String, Value)>) -> Value {
     json!({
         "rule": function.name,
         "state": function.state,
-        "timer": function.timer,
+        "timer": function.timer && !function.paused,
         "deployed": function.facts,
         "last_run": last.map(|(at, _)| at),
         "report": last.map(|(_, report)| report),

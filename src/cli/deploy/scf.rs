@@ -44,6 +44,10 @@ pub fn deployed(function: &Value) -> Deployed {
         if let Some((fact, _)) = VARIABLES.iter().find(|(_, name)| *name == key) {
             put(fact, text(variable, "/Value"));
         }
+        // That there is one, and nothing of it.
+        if key == TOKEN && !text(variable, "/Value").is_empty() {
+            put("token", SET.to_owned());
+        }
     }
     put("memory", text(function, "/MemorySize"));
     put("timeout", text(function, "/Timeout"));
@@ -61,7 +65,8 @@ pub fn deployed(function: &Value) -> Deployed {
         let cron = serde_json::from_str::<Value>(&description).map_or(description.clone(), |json| text(&json, "/cron"));
         put("schedule", cron);
     }
-    Deployed { ours: is_ours(function), state: text(function, "/Status"), timer: timer.is_some(), name, facts }
+    let paused = timer.is_some_and(|timer| timer["Enable"] == 0);
+    Deployed { ours: is_ours(function), state: text(function, "/Status"), timer: timer.is_some(), paused, name, facts }
 }
 
 /// Facts that stand in the function's environment, where they override the packaged rule with what it says itself.
@@ -74,6 +79,20 @@ const VARIABLES: [(&str, &str); 7] = [
     ("prefix", "TDMQ_BACKUP_PREFIX"),
     ("interval", "TDMQ_BACKUP_INTERVAL"),
 ];
+
+const TOKEN: &str = "TDMQ_BACKUP_TOKEN";
+const SET: &str = "in the environment";
+
+/// What an edit would take away that only the user can mean.
+pub fn loses(wanted: &Wanted, old: &Deployed) -> Option<String> {
+    (old.fact("token") == SET && wanted.rule.token.is_none()).then(|| {
+        format!(
+            "token: {:?} has one, and an edit replaces its environment: set {TOKEN} as for the first time; a cluster without \
+             authentication does not mind it",
+            old.name
+        )
+    })
+}
 
 /// What the function is to be.
 pub fn facts(wanted: &Wanted) -> Facts {
@@ -94,6 +113,7 @@ pub fn facts(wanted: &Wanted) -> Facts {
         ("subnet", deploy.subnet.clone().unwrap_or_default()),
         ("logs", deploy.log_topic.clone().unwrap_or_default()),
         ("schedule", schedule::cron(wanted.minutes)),
+        ("token", rule.token.as_ref().map(|_| SET.to_owned()).unwrap_or_default()),
     ];
     all.into_iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| (name.to_owned(), value)).collect()
 }
@@ -208,7 +228,7 @@ fn variables(wanted: &Wanted, facts: &Facts) -> Vec<Value> {
 fn secrets(wanted: &Wanted) -> Vec<(&'static str, tdmq_backup::Secret)> {
     let mut secrets = Vec::new();
     if let Some(token) = &wanted.rule.token {
-        secrets.push(("TDMQ_BACKUP_TOKEN", token.clone()));
+        secrets.push((TOKEN, token.clone()));
     }
     if let Some((id, key)) = &wanted.keys {
         secrets.push(("AWS_ACCESS_KEY_ID", id.clone()));

@@ -3,13 +3,14 @@
 use std::env;
 
 use anyhow::{Context, Result, bail};
+use serde_json::Value;
 use tdmq_backup::Clock;
 use tdmq_backup::encode::spool::Spool;
 use tdmq_backup::run::store_of;
 use tdmq_backup::store::{Store, Upload};
 
 use super::cloud::{Cloud, Reply};
-use super::wanted::{Step, Wanted, text};
+use super::wanted::{Step, Wanted, list, text};
 use super::{carry, lambda};
 
 /// What a step is, for a reader: command lines, and what happens between them.
@@ -71,7 +72,7 @@ fn no_change_set(wanted: &Wanted, said: &str) -> Result<bool> {
 /// One run of the old rule, so that nothing is under way and nothing is announced that is not stored.
 fn last_run(cloud: &Cloud, name: &str) -> Result<()> {
     match cloud.invoke(name, "{}")? {
-        Reply::Report(report) => match text(&report, "/outcome").as_str() {
+        Reply::Report(report) => match worst(&report).as_str() {
             "stored" | "nothing_to_do" => Ok(()),
             other => {
                 bail!("prefix: the old rule's last run ended as {other}; nothing was changed: try again in a minute")
@@ -81,6 +82,13 @@ fn last_run(cloud: &Cloud, name: &str) -> Result<()> {
             bail!("prefix: the old rule's last run failed, and nothing was changed; mend this first: {said}")
         }
     }
+}
+
+/// What the run came to; or one of its partitions that somebody else may be at, or whose end is not known.
+fn worst(report: &Value) -> String {
+    let partitions = list(report, "/partitions").iter().map(|one| text(one, "/outcome"));
+    let open = partitions.into_iter().find(|outcome| ["busy", "unknown", "failed"].contains(&outcome.as_str()));
+    open.unwrap_or_else(|| text(report, "/outcome"))
 }
 
 async fn upload(wanted: &Wanted, clock: &Clock) -> Result<()> {
@@ -96,4 +104,20 @@ async fn upload(wanted: &Wanted, clock: &Clock) -> Result<()> {
     store.put(&upload, begun.as_ref()).await?;
     println!("package: {}/{key}", wanted.rule.bucket);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_last_run_of_which_a_partition_was_busy_is_none() {
+        let report = |outcome: &str| json!({ "outcome": "stored", "partitions": [{ "outcome": "stored" }, { "outcome": outcome }] });
+        assert_eq!(worst(&report("nothing_to_do")), "stored");
+        assert_eq!(worst(&report("busy")), "busy");
+        assert_eq!(worst(&report("not_read")), "stored");
+        assert_eq!(worst(&json!({ "outcome": "unknown" })), "unknown");
+    }
 }

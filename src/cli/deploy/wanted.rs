@@ -62,9 +62,12 @@ impl Wanted {
         [self.rule.topic.to_string(), self.rule.subscription.clone(), shard]
     }
 
-    /// The prefix that an edited rule had before, where only that moved: its heads have to come along.
+    /// The prefix that an edited rule had before, where it is still of the same subscription: its heads have to come along,
+    /// whatever else was edited.
     pub fn moved_from<'a>(&self, old: &'a Deployed) -> Option<&'a str> {
-        let same = old.fact("bucket") == self.rule.bucket.as_str() && old.identity() == self.identity();
+        let [topic, subscription, _] = self.identity();
+        let same = old.fact("bucket") == self.rule.bucket.as_str()
+            && (old.fact("topic"), old.fact("subscription")) == (&topic, &subscription);
         Some(old.fact("prefix")).filter(|prefix| same && *prefix != self.rule.prefix.as_str())
     }
 }
@@ -80,6 +83,8 @@ pub struct Deployed {
     pub state: String,
     /// Whether its timer exists.
     pub timer: bool,
+    /// Whether it was switched off; on Lambda nobody was asked.
+    pub paused: bool,
 }
 
 impl Deployed {
