@@ -140,3 +140,59 @@ async fn a_writer_that_wakes_before_it_announces_stores_nothing_even_where_condi
     assert!(report.objects.is_empty(), "{report:?}");
     world.assert_exactly_once();
 }
+
+/// Found by a history: neither the head, which it has just put over the newer one, nor the broker can tell it.
+#[tokio::test]
+async fn a_writer_that_wakes_stores_nothing_either_where_the_broker_does_not_say_where_the_cursor_stands() {
+    let mut world = World::with(Config { mark_delete_position: false, ..Config::default() }).await;
+    world.send(&[1]);
+    world.run().await;
+    let (frozen, head) = frozen_before_announcing(&mut world).await;
+    world.bucket.plant(&world.head_key(), &head, &[]).unwrap();
+    let report = frozen.await;
+    assert!(report.objects.is_empty(), "{report:?}");
+    world.clock = Clock::starting_at(NOW + 30 * 60_000);
+    world.send(&[1]);
+    world.drain(4).await;
+    world.assert_exactly_once();
+}
+
+/// What a writer put back that was frozen after its look, on a store without conditions: its plan was never stored, and
+/// others went on.
+#[tokio::test]
+async fn an_old_head_that_came_back_does_not_give_a_number_of_the_chain_twice() {
+    let mut world = World::begun().await;
+    world.set("max_messages", 2);
+    world.send(&[1; 2]);
+    world.dies_before_storing().await;
+    let mut old = world.head().unwrap();
+    world.send(&[1; 4]);
+    world.drain(5).await;
+    old["next"]["key"] = old["next"]["key"].as_str().unwrap().replace("_2.jsonl", "_9.jsonl").into();
+    world.bucket.plant(&world.head_key(), old.to_string().as_bytes(), &[]).unwrap();
+    world.send(&[1]);
+    let report = world.run().await;
+    assert_eq!((report.outcome, report.missing.len()), (Outcome::Stored, 0), "{report:?}");
+    let seq = |key: &String| world.bucket.metadata(key).unwrap()["seq"].parse::<usize>().unwrap();
+    let numbers: Vec<usize> = world.objects().iter().map(seq).collect();
+    assert_eq!(numbers, (1..=world.objects().len()).collect::<Vec<_>>(), "{report:?}");
+    world.assert_exactly_once();
+}
+
+/// The first head of a rule, put back on a store without conditions: it knows of no object at all.
+#[tokio::test]
+async fn the_first_head_of_a_rule_that_came_back_names_nothing_stored_as_missing() {
+    let mut world = World::begun().await;
+    world.set("max_messages", 2);
+    world.send(&[1; 4]);
+    world.drain(5).await;
+    let mut first = world.head().unwrap();
+    (first["done"], first["next"]) = (serde_json::Value::Null, serde_json::Value::Null);
+    world.bucket.plant(&world.head_key(), first.to_string().as_bytes(), &[]).unwrap();
+    world.send(&[1]);
+    let report = world.run().await;
+    assert_eq!((report.outcome, report.missing.len()), (Outcome::Stored, 0), "{report:?}");
+    world.topic.set_mark_delete(SUBSCRIPTION, Position::new(Config::default().first_ledger, 1));
+    world.drain(5).await;
+    world.assert_exactly_once();
+}
