@@ -49,8 +49,11 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
                 ));
                 // Or the head itself is an old one that a frozen writer put back: it is not trusted further.
                 self.suspect = true;
-                // Its number stays used, where there is a chain: it shows the gap.
-                head.done = head.done.map(|done| Link { seq: next.seq, ..done });
+                // Its place in the chain stays taken: it shows the gap.
+                head.done = Some(match head.done {
+                    Some(done) => Link { seq: next.seq, ..done },
+                    None => next.link(None),
+                });
             } else {
                 pinned = Some(next.clone());
                 head.next = Some(next);
