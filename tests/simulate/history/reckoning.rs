@@ -1,0 +1,119 @@
+//! What must be so after a run and after a history.
+
+use std::collections::BTreeMap;
+
+use tdmq_backup::report::{Outcome, Report};
+use tdmq_backup::span::Span;
+
+use super::runs::Run;
+use super::{History, Verdict};
+use crate::topic::Slot;
+use crate::world::State;
+
+impl History {
+    /// What the report says is so.
+    pub(super) fn check(&mut self, run: &Run, report: &Report) {
+        let now = self.world.clock.now_ms();
+        let mut state = self.world.state();
+        let state = &mut *state;
+        let error = report.error.as_ref().map(|error| &error.message);
+        state.log.push(format!(
+            "a run over {}: {:?} {:?}, {} objects, {} skipped, missing {:?}, complete {:?} {}",
+            run.topic,
+            report.outcome,
+            report.stop,
+            report.objects.len(),
+            report.skipped_entries,
+            report.missing.iter().map(|it| (it.first.to_string(), it.last.to_string())).collect::<Vec<_>>(),
+            report.complete_through.map(|at| at as i64 - crate::world::NOW as i64),
+            error.map_or("", |text| text)
+        ));
+        let mut wrong = Vec::new();
+        if now > run.deadline && !run.slept {
+            wrong.push(format!("ended {} ms after its deadline", now - run.deadline));
+        }
+        let topic = &state.topics[run.topic];
+        let furthest = topic.cursor.as_ref().map(|cursor| cursor.furthest);
+        for object in &report.objects {
+            let there = state.objects.get(&object.key);
+            if there.is_none_or(|there| there.bytes.len() as u64 != object.bytes) && !run.slept {
+                wrong.push(format!("says that it stored {}", object.key));
+            }
+            if object.acknowledged && furthest < Some(object.last_id.position) {
+                wrong.push(format!("says that {} is acknowledged", object.key));
+            }
+        }
+        let stored = report.outcome == Outcome::Stored;
+        if !report.objects.is_empty() && !stored && report.error.is_none() {
+            wrong.push("stored, and does not say so".to_owned());
+        }
+        if let Some(through) = report.complete_through {
+            let owed = |slot: &&Slot| {
+                slot.accepted_ms < through && !slot.is_stored() && !slot.gone && !slot.excused && !slot.hole
+            };
+            if let Some(slot) = topic.log.iter().find(owed) {
+                wrong.push(format!("says that all before {through} is stored, and {} is not", slot.at));
+            }
+        }
+        for missing in &report.missing {
+            let kept = |slot: &&Slot| {
+                missing.first <= slot.at && slot.at <= missing.last && slot.is_stored() && !slot.gone && !slot.excused
+            };
+            if let Some(slot) = topic.log.iter().find(kept)
+                && !run.slept
+                && !state.is_open_history()
+            {
+                wrong.push(format!("names {} as missing, which is stored", slot.at));
+            }
+        }
+        if state.calm
+            && matches!(report.error.as_ref().map(|error| error.kind), Some("internal" | "conflict" | "corrupt"))
+        {
+            wrong.push(format!("fails in peace: {error:?}"));
+        }
+        state.broken.extend(wrong.into_iter().map(|what| format!("a run over {} {what}", run.topic)));
+    }
+
+    pub fn broken(&self) -> Vec<String> {
+        self.world.state().broken.clone()
+    }
+
+    pub(super) fn reckon(&mut self) -> Verdict {
+        let mut state = self.world.state();
+        let state = &mut *state;
+        let mut messages = 0;
+        let mut broken = std::mem::take(&mut state.broken);
+        for topic in &state.topics {
+            let backlog = topic.backlog();
+            if backlog > 0 {
+                broken.push(format!("{} entries of {} were never acknowledged", backlog, topic.name));
+            }
+            for slot in &topic.log {
+                messages += slot.payloads.len() as u64;
+                if !slot.gone && !slot.excused && !slot.hole && !slot.is_stored() {
+                    broken.push(format!("{} is lost", slot.at));
+                }
+            }
+        }
+        let known = !state.twice.is_empty() && state.is_open_history();
+        if !known && let Some(at) = state.twice.first() {
+            broken.push(format!("{at} is stored twice"));
+        }
+        broken.extend(chain(state));
+        Verdict { broken, known, runs: self.runs, messages, log: std::mem::take(&mut state.log) }
+    }
+}
+
+/// Each object names its predecessor as it is.
+fn chain(state: &State) -> Vec<String> {
+    let digests: BTreeMap<&str, &str> = (state.objects.iter())
+        .filter(|(key, _)| Span::of_key(key).is_some())
+        .map(|(key, object)| (object.metadata["sha256"].as_str(), key.as_str()))
+        .collect();
+    let removed = state.log.iter().any(|line| line.ends_with("is removed"));
+    let objects = state.objects.iter().filter(|(key, _)| Span::of_key(key).is_some());
+    let unknown = objects.filter(|(_, object)| {
+        object.metadata.get("previous-sha256").is_some_and(|previous| !digests.contains_key(previous.as_str()))
+    });
+    unknown.filter(|_| !removed).map(|(key, _)| format!("the predecessor of {key} is not there")).collect()
+}
