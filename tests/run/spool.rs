@@ -127,7 +127,8 @@ fn open_files(child: &Child, folder: &Path) -> Vec<(u32, u64, u64)> {
 
 #[tokio::test]
 async fn a_temporary_file_is_nobody_elses_to_read_and_is_gone_however_the_process_ends() {
-    for signal in ["TERM", "KILL", "INT", "ABRT"] {
+    // Not INT: what is started in the background of a shell ignores it.
+    for signal in ["TERM", "KILL", "ABRT"] {
         let temporary = TempDir::new().unwrap();
         let world = World::large(&[300_000; 12]).await;
         let (at, seen) = (world.mark_delete(), world.bucket.requests().len());
