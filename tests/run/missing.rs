@@ -128,3 +128,20 @@ async fn a_cursor_that_went_back_and_forth_names_nothing() {
     world.send(&[1]);
     assert_eq!(missing(&world.run().await), json!([]));
 }
+
+/// The run that saw it died before its report; what it stored behind it says nothing of what is missing before it.
+#[tokio::test]
+async fn what_was_passed_over_before_an_object_that_a_dead_run_stored_is_named_by_the_next_run() {
+    let mut world = World::begun().await;
+    world.set("max_messages", 1);
+    world.set("max_objects", 2);
+    let ids = world.send(&[1, 1, 1]);
+    world.topic.acknowledge_one(SUBSCRIPTION, ids[1]);
+    let before = world.objects().len();
+    assert!(world.run_unless(|| world.objects().len() == before + 2).await.is_none());
+    assert_eq!(world.mark_delete(), ids[1]);
+    let report = world.run().await;
+    assert_eq!((report.skipped_entries, missing(&report)), (1, json!([moved(ids[1], ids[1])])), "{report:?}");
+    assert_eq!(missing(&world.run().await), json!([]));
+    assert_eq!(world.mark_delete(), ids[2]);
+}
