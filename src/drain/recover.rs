@@ -44,14 +44,14 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
             } else if first > next.span.last.position {
                 self.end_upload(&next).await;
                 self.report.warnings.push(format!(
-                    "object {} was announced and is not in the bucket, and its entries are acknowledged: it was expired or deleted, or somebody moved the cursor",
+                    "object {} was announced and is not in the bucket, and its entries are acknowledged: it was expired or deleted, or somebody moved the cursor, or the head is an old one that a frozen run put back",
                     next.key
                 ));
                 // Or the head itself is an old one that a frozen writer put back: it is not trusted further.
                 self.suspect = true;
                 // Its place in the chain stays taken: it shows the gap.
                 head.done = Some(match head.done {
-                    Some(done) => Link { seq: next.seq, ..done },
+                    Some(done) => Link { seq: done.seq.max(next.seq), ..done },
                     None => next.link(None),
                 });
             } else {

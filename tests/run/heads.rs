@@ -140,3 +140,25 @@ async fn a_writer_that_wakes_before_it_announces_stores_nothing_even_where_condi
     assert!(report.objects.is_empty(), "{report:?}");
     world.assert_exactly_once();
 }
+
+/// What a writer put back that was frozen after its look, on a store without conditions: its plan was never stored, and
+/// others went on.
+#[tokio::test]
+async fn an_old_head_that_came_back_does_not_give_a_number_of_the_chain_twice() {
+    let mut world = World::begun().await;
+    world.set("max_messages", 2);
+    world.send(&[1; 2]);
+    world.dies_before_storing().await;
+    let mut old = world.head().unwrap();
+    world.send(&[1; 4]);
+    world.drain(5).await;
+    old["next"]["key"] = old["next"]["key"].as_str().unwrap().replace("_2.jsonl", "_9.jsonl").into();
+    world.bucket.plant(&world.head_key(), old.to_string().as_bytes(), &[]).unwrap();
+    world.send(&[1]);
+    let report = world.run().await;
+    assert_eq!((report.outcome, report.missing.len()), (Outcome::Stored, 0), "{report:?}");
+    let seq = |key: &String| world.bucket.metadata(key).unwrap()["seq"].parse::<usize>().unwrap();
+    let numbers: Vec<usize> = world.objects().iter().map(seq).collect();
+    assert_eq!(numbers, (1..=world.objects().len()).collect::<Vec<_>>(), "{report:?}");
+    world.assert_exactly_once();
+}
