@@ -251,6 +251,28 @@ async fn a_listing_is_whole_and_in_order_or_an_error() {
     assert_eq!(store.list("k", None, 9).await.unwrap().0.len(), 2);
 }
 
+/// As where what was deleted from a bucket with versions takes up a whole page.
+#[tokio::test]
+async fn a_listing_goes_on_behind_an_empty_page_and_never_in_a_circle() {
+    let empty = |token: &str| {
+        let text = format!(
+            "<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>{token}</NextContinuationToken></ListBucketResult>"
+        );
+        answer("200 OK", "", &text)
+    };
+    let last = "<ListBucketResult><IsTruncated>false</IsTruncated><Contents><Key>k1</Key><Size>1</Size></Contents></ListBucketResult>";
+    let (http, store) = scripted(vec![empty("a/b="), empty("c"), answer("200 OK", "", last)]).await;
+    let (listed, more) = store.list("k", Some("k0"), 9).await.unwrap();
+    assert_eq!((listed.len(), more), (1, false));
+    let asked: Vec<String> = http.seen().iter().map(|seen| seen.head.lines().next().unwrap().to_owned()).collect();
+    assert!(!asked[0].contains("continuation-token"), "{asked:?}");
+    assert!(asked[1].contains("continuation-token=a%2Fb%3D") && asked[2].contains("continuation-token=c"), "{asked:?}");
+    for tokens in [["", ""], ["a", "a"]] {
+        let (_http, store) = scripted(tokens.map(empty).into()).await;
+        assert_eq!(store.list("k", None, 9).await.unwrap_err().kind(), Kind::Unavailable, "{tokens:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_connection_that_is_never_made_is_given_up_in_time_and_nothing_was_sent() {
     // It reads what comes and says nothing, so TLS never begins.

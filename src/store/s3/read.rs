@@ -30,36 +30,46 @@ impl S3 {
     /// [`Store::list`](super::super::Store::list).
     pub(super) async fn page(&self, prefix: &str, after: Option<&str>, limit: u32) -> Result<(Vec<Listed>, bool)> {
         let doing = self.doing("list", prefix, false);
-        let request = || ListObjectsV2Request {
-            bucket: self.bucket(),
-            prefix: Some(prefix.to_owned()),
-            start_after: after.map(str::to_owned),
-            max_keys: Some(limit.into()),
-            ..Default::default()
-        };
-        let answer = self.call(&doing, Answer::Document(LISTING), None, Repeat::Harmless, |client| {
-            let request = request();
-            async move { client.list_objects_v2(request).await }
-        });
-        let output = answer.await.map_err(Failure::into_error)?;
-        let garbled = |why| doing.fails(Meaning::Garbled, why).into_error();
-        // rusoto reads any XML, a login page too, as an empty listing, which would say that nothing is stored.
-        let Some(more) = output.is_truncated else { return Err(garbled("the answer is no listing")) };
-        let mut listed: Vec<Listed> = Vec::new();
-        for object in output.contents.unwrap_or_default() {
-            let (Some(key), Some(Ok(length))) = (object.key, object.size.map(u64::try_from)) else {
-                return Err(garbled("a line of the answer lacks its key or its length"));
+        let garbled = |why: &str| Err(doing.fails(Meaning::Garbled, why).into_error());
+        let mut token: Option<String> = None;
+        loop {
+            let request = || ListObjectsV2Request {
+                bucket: self.bucket(),
+                prefix: Some(prefix.to_owned()),
+                start_after: after.map(str::to_owned),
+                continuation_token: token.clone(),
+                max_keys: Some(limit.into()),
+                ..Default::default()
             };
-            let last = listed.last().map(|last| &*last.key).or(after);
-            if !key.starts_with(prefix) || last.is_some_and(|last| *key <= *last) {
-                return Err(garbled("the answer lists what was not asked for, or not in order"));
+            let answer = self.call(&doing, Answer::Document(LISTING), None, Repeat::Harmless, |client| {
+                let request = request();
+                async move { client.list_objects_v2(request).await }
+            });
+            let output = answer.await.map_err(Failure::into_error)?;
+            // rusoto reads any XML, a login page too, as an empty listing, which would say that nothing is stored.
+            let Some(more) = output.is_truncated else { return garbled("the answer is no listing") };
+            let mut listed: Vec<Listed> = Vec::new();
+            for object in output.contents.unwrap_or_default() {
+                let (Some(key), Some(Ok(length))) = (object.key, object.size.map(u64::try_from)) else {
+                    return garbled("a line of the answer lacks its key or its length");
+                };
+                let last = listed.last().map(|last| &*last.key).or(after);
+                if !key.starts_with(prefix) || last.is_some_and(|last| *key <= *last) {
+                    let key = self.shared.line.keys.redact(&key);
+                    return garbled(&format!("the answer lists what was not asked for, or not in order: {key:?}"));
+                }
+                listed.push(Listed { key, length });
             }
-            listed.push(Listed { key, length });
+            if !more || !listed.is_empty() {
+                return Ok((listed, more));
+            }
+            // What was deleted from a bucket with versions may take up a whole page.
+            let next = output.next_continuation_token.filter(|next| !next.is_empty() && Some(next) != token.as_ref());
+            if next.is_none() {
+                return garbled("the answer is empty and says that there is more");
+            }
+            token = next;
         }
-        if more && listed.is_empty() {
-            return Err(garbled("the answer is empty and says that there is more"));
-        }
-        Ok((listed, more))
     }
 
     /// A look. The refusal of a HEAD has no text, so the reason is asked for with a GET: only a store that says
