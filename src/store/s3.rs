@@ -76,7 +76,8 @@ impl Repeat {
         match failure.meaning.again() {
             Again::Pointless => false,
             Again::Undone => true,
-            Again::Anew => self != Repeat::Finish,
+            // Without a condition it would go over the write that it met.
+            Again::Anew => self == Repeat::Harmless,
             Again::Unsure => self != Repeat::Never,
         }
     }

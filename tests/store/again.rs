@@ -208,6 +208,17 @@ async fn without_conditions_a_write_in_doubt_is_not_sent_again() {
 }
 
 #[tokio::test]
+async fn without_conditions_a_head_is_not_written_over_the_write_that_it_met() {
+    let (bucket, _) = bucket().await;
+    let store = patient(bucket.settings(Addressing::Virtual));
+    bucket.fail_next(Op::Put, Fault::Refuse(501, "NotImplemented"));
+    bucket.fail_next(Op::Put, Fault::Refuse(409, "OperationAborted"));
+    let error = store.write_small("head", b"ours".to_vec(), Expect::Absent).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Conflict, "{}", error.chain());
+    assert!(bucket.keys().is_empty());
+}
+
+#[tokio::test]
 async fn no_redirect_takes_a_request_to_another_host() {
     let elsewhere = Http::start(Vec::new()).await.unwrap();
     for status in ["301 Moved", "302 Found", "303 See Other", "307 Temporary Redirect", "308 Permanent Redirect"] {
