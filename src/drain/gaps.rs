@@ -50,12 +50,14 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
 
     /// Before anything is called missing: a head that a frozen run put back knows less than the bucket.
     pub(super) async fn learn_of_newer(&mut self) -> Result<()> {
-        let Some(done) = self.head().done.clone() else { return Ok(()) };
-        let next = self.head().next.clone();
-        let newest = self.source.attend(self.catalogue.newest_behind(Some(done.key.clone()))).await?;
+        let (done, next) = (self.head().done.clone(), self.head().next.clone());
+        let behind = done.as_ref().map(|done| done.key.clone());
+        let newest = self.source.attend(self.catalogue.newest_behind(behind)).await?;
         // The announced one is no news: nobody but the run that announced it can have named what is before it.
-        let is_news =
-            |newest: &Link| newest.last > done.last && next.as_ref().is_none_or(|next| next.key != newest.key);
+        let is_news = |newest: &Link| {
+            done.as_ref().is_none_or(|done| newest.last > done.last)
+                && next.as_ref().is_none_or(|next| next.key != newest.key)
+        };
         if let Some(newest) = newest.filter(is_news) {
             self.head.fold(Some(newest), next);
             self.suspect = true;

@@ -162,3 +162,21 @@ async fn an_old_head_that_came_back_does_not_give_a_number_of_the_chain_twice() 
     assert_eq!(numbers, (1..=world.objects().len()).collect::<Vec<_>>(), "{report:?}");
     world.assert_exactly_once();
 }
+
+/// The first head of a rule, put back on a store without conditions: it knows of no object at all.
+#[tokio::test]
+async fn the_first_head_of_a_rule_that_came_back_names_nothing_stored_as_missing() {
+    let mut world = World::begun().await;
+    world.set("max_messages", 2);
+    world.send(&[1; 4]);
+    world.drain(5).await;
+    let mut first = world.head().unwrap();
+    (first["done"], first["next"]) = (serde_json::Value::Null, serde_json::Value::Null);
+    world.bucket.plant(&world.head_key(), first.to_string().as_bytes(), &[]).unwrap();
+    world.send(&[1]);
+    let report = world.run().await;
+    assert_eq!((report.outcome, report.missing.len()), (Outcome::Stored, 0), "{report:?}");
+    world.topic.set_mark_delete(SUBSCRIPTION, Position::new(Config::default().first_ledger, 1));
+    world.drain(5).await;
+    world.assert_exactly_once();
+}
