@@ -210,6 +210,7 @@ mod tests {
             (409, "ConditionalRequestConflict", Kind::Conflict, "409"),
             (409, "FileAlreadyExists", Kind::Conflict, "409"),
             (403, "RequestTimeTooSkewed", Kind::Unavailable, "clock"),
+            (400, "RequestExpired", Kind::Unavailable, "clock"),
             (404, "NoSuchUpload", Kind::Busy, "next run"),
             (400, "InvalidPart", Kind::Unavailable, "InvalidPart"),
             (503, "SlowDown", Kind::Unavailable, "503"),

@@ -81,9 +81,10 @@ impl Meaning {
             "ObjectParentIsFile" | "ExistingObjectIsDirectory" => Meaning::Rejected,
             "AccessDenied" => Meaning::Forbidden,
             "SignatureDoesNotMatch" => Meaning::BadSignature,
-            "ExpiredToken" | "TokenRefreshRequired" | "RequestExpired" => Meaning::ExpiredToken,
+            "ExpiredToken" | "TokenRefreshRequired" => Meaning::ExpiredToken,
             "PathStyleDomainForbidden" => Meaning::PathStyle,
-            "RequestTimeTooSkewed" => Meaning::Skewed,
+            // The second is AWS's word for a request that is signed too long ago, as a frozen function sends it.
+            "RequestTimeTooSkewed" | "RequestExpired" => Meaning::Skewed,
             "PermanentRedirect"
             | "TemporaryRedirect"
             | "Redirect"
