@@ -54,8 +54,9 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         }
     }
 
-    /// Looks again, between announcing and storing. Where we had to attach anew, the entries must still be owed;
-    /// whether the cursor went back before them is found out when they are acknowledged.
+    /// Looks again, between announcing and storing. Where we had to attach anew, the entries must still be owed, and the
+    /// broker must say so: that the head is ours proves nothing where a store let it go over another one's. Whether
+    /// the cursor went back before them is found out when they are acknowledged.
     pub(super) async fn look_again(&mut self, span: Span) -> Result<()> {
         let mut known = self.attachment;
         loop {
@@ -65,6 +66,14 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
                 return Ok(());
             }
             self.nobody_else_ran().await?;
+            if bounds.mark_delete.is_none() {
+                let text = format!(
+                    "the connection was lost before entries from {} on were stored, and this broker does not say whether \
+                     somebody else acknowledged them meanwhile; what was read was dropped, the next run reads it again",
+                    span.first
+                );
+                return Err(Error::new(Kind::Busy, text));
+            }
             if !bounds.still_owes(span.first.position) {
                 let text = format!(
                     "entries from {} on were acknowledged by somebody else meanwhile; what was read was dropped",

@@ -141,6 +141,22 @@ async fn a_writer_that_wakes_before_it_announces_stores_nothing_even_where_condi
     world.assert_exactly_once();
 }
 
+/// Found by a history: neither the head, which it has just put over the newer one, nor the broker can tell it.
+#[tokio::test]
+async fn a_writer_that_wakes_stores_nothing_either_where_the_broker_does_not_say_where_the_cursor_stands() {
+    let mut world = World::with(Config { mark_delete_position: false, ..Config::default() }).await;
+    world.send(&[1]);
+    world.run().await;
+    let (frozen, head) = frozen_before_announcing(&mut world).await;
+    world.bucket.plant(&world.head_key(), &head, &[]).unwrap();
+    let report = frozen.await;
+    assert!(report.objects.is_empty(), "{report:?}");
+    world.clock = Clock::starting_at(NOW + 30 * 60_000);
+    world.send(&[1]);
+    world.drain(4).await;
+    world.assert_exactly_once();
+}
+
 /// What a writer put back that was frozen after its look, on a store without conditions: its plan was never stored, and
 /// others went on.
 #[tokio::test]
