@@ -90,9 +90,17 @@ async fn a_run_carries_on_after_its_connection_is_lost() {
 #[tokio::test]
 async fn a_run_at_a_broker_that_says_little_carries_on_too() {
     let config = Config { receipts: false, mark_delete_position: false, protocol_version: 15, ..Config::default() };
-    let tally = at_requests(3, config, async |world| world.topic.unload(), carried_on).await;
+    // Between an announcement and its object it ends instead: nobody says whether somebody else ran meanwhile.
+    let judge = |world: &World, report: &Report| {
+        let text = report.error.iter().map(|error| &error.message).chain(&report.warnings);
+        if !text.into_iter().any(|text| text.contains("does not say whether somebody else acknowledged")) {
+            carried_on(world, report);
+        }
+    };
+    let tally = at_requests(3, config, async |world| world.topic.unload(), judge).await;
     // Such a broker does not say where the cursor is: what was read before is then not acknowledged after.
-    assert!(tally.whole * 3 > tally.runs && tally.whole + tally.unconfirmed == tally.runs, "{tally:?}");
+    assert!(tally.whole * 3 > tally.runs, "{tally:?}");
+    assert!((tally.runs - tally.whole - tally.unconfirmed) * 4 < tally.runs, "{tally:?}");
 }
 
 #[tokio::test]
