@@ -95,7 +95,9 @@ impl Admin {
         );
         let (status, answer) = ask(TcpStream::connect(host).unwrap(), &request);
         // Before the first subscribe there is nothing to be moved; expiry finds nothing to expire.
-        assert!((200..300).contains(&status) || matches!(status, 404 | 409 | 412), "{path}: {status} {answer}");
+        // Nor is there while the run itself moves the cursor: then nothing was skipped.
+        let refused = matches!(status, 404 | 409 | 412) || answer.to_string().contains("Reset cursor in progress");
+        assert!((200..300).contains(&status) || refused, "{path}: {status} {answer}");
         (200..300).contains(&status)
     }
 
