@@ -15,10 +15,10 @@ fn dry() -> Value {
     json!({ "dry_run": true })
 }
 
-type Left = (BTreeMap<String, Vec<u8>>, String);
+pub type Left = (BTreeMap<String, Vec<u8>>, String);
 
 /// All that a run could have changed: every key with its bytes, and where the subscription stands.
-fn left(world: &World) -> Left {
+pub fn left(world: &World) -> Left {
     let keys = world.bucket.keys().into_iter();
     let bucket = keys.map(|key| (key.clone(), world.bucket.read(&key).unwrap())).collect();
     (bucket, format!("{:?}", world.topic.subscription(SUBSCRIPTION)))

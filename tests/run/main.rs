@@ -12,6 +12,9 @@ mod chunks;
 mod consumer;
 mod deaths;
 mod dry_run;
+mod event_files;
+#[path = "../../handler/tests/function/events.rs"]
+mod events;
 mod foreign;
 mod heads;
 mod histories;

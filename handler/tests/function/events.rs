@@ -1,4 +1,4 @@
-//! Every file of `events/`, and what its run must come to. Also read by `tests/real`.
+//! Every file of `events/`, and what its run must come to. Also read by `tests/run` and `tests/real`.
 
 use std::fs;
 use std::path::Path;
