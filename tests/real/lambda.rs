@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::broker::ask;
 use crate::events;
 use crate::harness::{SUBSCRIPTION, Stage, component};
+use crate::invoke::all_but_the_last_are_stored_once;
 use crate::package::unpacked;
 
 /// The emulator with one function in it.
@@ -129,6 +130,7 @@ fn every_event_file_is_answered_with_what_it_asks_for() {
     }
     lambda.keeps_secrets_of(&stage);
     stage.is_at_rest(&sent[sent.len() - 1]["id"]);
+    all_but_the_last_are_stored_once(&stage, &sent, all);
 }
 
 #[test]
@@ -136,9 +138,11 @@ fn an_unknown_event_is_refused_with_what_was_expected_and_nothing_is_read() {
     let stage = Stage::new("lambda-event");
     stage.produce("python", "keys", &[]);
     let lambda = Lambda::of(&stage);
-    let reply = lambda.invoke(r#"{"Records":[{"eventSource":"aws:s3"}]}"#);
-    assert_eq!(reply["errorType"], "invalid", "{reply}");
-    assert!(reply["errorMessage"].as_str().unwrap().contains("Timer"), "{reply}");
+    for event in [r#"{"Records":[{"eventSource":"aws:s3"}]}"#, r#"{"dry_runs":true}"#] {
+        let reply = lambda.invoke(event);
+        assert_eq!(reply["errorType"], "invalid", "{reply}");
+        assert!(reply["errorMessage"].as_str().unwrap().contains("Timer"), "{reply}");
+    }
     assert_eq!((stage.files(), stage.standing().mark_delete), (Vec::new(), None));
     lambda.keeps_secrets_of(&stage);
 }

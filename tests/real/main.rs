@@ -9,12 +9,14 @@ mod broker;
 mod caps;
 mod cells;
 mod door;
+mod dry;
 #[path = "../../handler/tests/function/events.rs"]
 mod events;
 mod harness;
 #[path = "../matrix/history.rs"]
 mod history;
 mod interruptions;
+mod invoke;
 mod java;
 mod kills;
 mod lambda;

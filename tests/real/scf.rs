@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::events;
 use crate::harness::{SUBSCRIPTION, Stage, component};
+use crate::invoke::all_but_the_last_are_stored_once;
 use crate::package::unpacked;
 use crate::platform::{Platform, Sent};
 
@@ -78,4 +79,18 @@ fn every_event_file_is_answered_under_scfs_runtime_api_and_a_dry_run_changes_not
     assert_eq!(stage.head()["subscription"], SUBSCRIPTION);
     drop(instance);
     stage.is_at_rest(&sent[sent.len() - 1]["id"]);
+    all_but_the_last_are_stored_once(&stage, &sent, all);
+}
+
+#[test]
+fn an_event_with_a_key_that_nothing_knows_is_an_error_under_scfs_runtime_api_and_nothing_is_read() {
+    let stage = Stage::new("scf-event");
+    stage.produce("python", "keys", &[]);
+    let platform = Platform::start();
+    let _instance = Instance::of(&stage, &platform);
+    for event in [r#"{"dry_runs":true}"#, r#"{"Type":"Timer","Message":"{\"max_object\":20}"}"#] {
+        let told = platform.invoke(Sent::new("request", event)).unwrap_err();
+        assert!(told.starts_with("invalid: the event ") && told.contains("has a "), "{told}");
+    }
+    assert_eq!((stage.files(), stage.standing().mark_delete), (Vec::new(), None));
 }
