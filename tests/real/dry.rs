@@ -87,7 +87,20 @@ fn what_a_run_stores_and_leaves_is_foretold_wherever_the_subscription_stands() {
     // The two that were skipped have an object of their own.
     assert_eq!(foretold(&stage, &once, "a cursor that went back"), (2, 4));
     assert_eq!(foretold(&stage, &once, "what is behind it"), (1, 0));
+    // The broker moves it on to the new ledger, which is empty.
+    assert_eq!(foretold(&stage, &all, "all of it").1, 0);
+    act(&stage, "PUT", "unload");
+    assert_eq!(foretold(&stage, &once, "nothing left"), (0, 0));
+    act(&stage, "POST", "trim");
+    assert_eq!(foretold(&stage, &once, "nothing left, and what was there is gone"), (0, 0));
+    act(&stage, "PUT", "unload");
+    assert_eq!(foretold(&stage, &once, "an empty ledger after another"), (0, 0));
+    send(&stage, 2);
+    assert_eq!(foretold(&stage, &once, "the first of a ledger"), (2, 0));
     send(&stage, 3);
     let seek = json!({ "seek": "latest", "confirm": SUBSCRIPTION });
     assert_eq!(foretold(&stage, &seek, "a move to the end"), (0, 0));
+    assert_eq!(foretold(&stage, &once, "nothing new behind it"), (0, 0));
+    send(&stage, 5);
+    assert_eq!(foretold(&stage, &once, "what came behind it"), (4, 1));
 }
