@@ -26,8 +26,6 @@ pub struct Reader<'c> {
     readers: u32,
     /// Where the subscription would stand by now.
     mark_delete: Position,
-    /// Where it stood when the present reader began.
-    began_at: Position,
     /// Entries handed out that would not be acknowledged yet, and how many would be.
     handed_out: Vec<Position>,
     acknowledged: u64,
@@ -66,7 +64,6 @@ impl<'c> Reader<'c> {
             tag,
             readers: 1,
             mark_delete,
-            began_at: mark_delete,
             handed_out: Vec::new(),
             acknowledged: 0,
         })
@@ -84,7 +81,6 @@ impl<'c> Reader<'c> {
             Some(from) => from,
             None => stood(&self.consumer.bounds().await?)?,
         };
-        self.began_at = self.mark_delete;
         Ok(())
     }
 }
@@ -133,10 +129,8 @@ impl Source for Reader<'_> {
     }
 
     async fn backlog(&mut self) -> Result<Option<u64>> {
-        // Brokers set a reader back by an entry that it does not get, and count that one too.
-        let stands = self.consumer.bounds().await?.mark_delete.filter(|at| at.ledger == self.began_at.ledger);
-        let before = stands.map_or(0, |at| self.began_at.entry.saturating_sub(at.entry).max(0) as u64);
-        let backlog = self.consumer.backlog().await?.map(|entries| entries.saturating_sub(before));
+        // The reader's own, which acknowledges nothing and so counts from where it began.
+        let backlog = self.consumer.backlog().await?;
         Ok(backlog.map(|entries| entries.saturating_sub(self.acknowledged)))
     }
 
