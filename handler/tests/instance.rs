@@ -22,7 +22,8 @@ fn platform(seen: &Seen) -> Vec<Step> {
         true => answer(
             "200 OK",
             "lambda-runtime-aws-request-id: r1\r\nlambda-runtime-deadline-ms: 600000\r\n\
-             lambda-runtime-invoked-function-arn: arn:aws:lambda:a:1:function:f\r\n",
+             lambda-runtime-invoked-function-arn: arn:aws:lambda:a:1:function:f\r\n\
+             request_id: r1\r\ntime_limit_in_ms: 60000\r\n",
             "{}",
         ),
         false => answer("202 Accepted", "", ""),
@@ -79,6 +80,22 @@ impl Instance {
         Instance { broker, platform, store, program }
     }
 
+    /// The same on SCF, with the keys where its role's are.
+    fn on_scf(mut self) -> Self {
+        let program = &mut self.program;
+        for (lambdas, scfs, value) in [
+            ("AWS_ACCESS_KEY_ID", "TENCENTCLOUD_SECRETID", SECRETS[0]),
+            ("AWS_SECRET_ACCESS_KEY", "TENCENTCLOUD_SECRETKEY", SECRETS[1]),
+            ("AWS_SESSION_TOKEN", "TENCENTCLOUD_SESSIONTOKEN", SECRETS[2]),
+            ("AWS_LAMBDA_RUNTIME_API", "SCF_RUNTIME_API", "127.0.0.1"),
+            ("AWS_LAMBDA_FUNCTION_NAME", "SCF_RUNTIME_API_PORT", &self.platform.address().port().to_string()),
+            ("AWS_LAMBDA_FUNCTION_VERSION", "TENCENTCLOUD_RUNENV", "SCF"),
+        ] {
+            program.env_remove(lambdas).env(scfs, value);
+        }
+        self
+    }
+
     /// How often an event was asked for.
     fn asked(&self) -> usize {
         self.platform.seen().iter().filter(|seen| seen.head.starts_with("GET")).count()
@@ -110,15 +127,23 @@ impl Instance {
 
 #[tokio::test]
 async fn an_instance_whose_store_keys_have_ended_says_so_and_ends_without_touching_the_subscription() {
-    for code in ["ExpiredToken", "InvalidAccessKeyId"] {
+    for (code, path) in [
+        ("ExpiredToken", "/r1/error"),
+        ("InvalidAccessKeyId", "/r1/error"),
+        ("ExpiredToken", "/runtime/invocation/error"),
+        ("InvalidAccessKeyId", "/runtime/invocation/error"),
+    ] {
         let mut instance = Instance::facing(code).await;
+        if path.starts_with("/runtime") {
+            instance = instance.on_scf();
+        }
         let output = instance.run().await;
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{code}: {stderr}");
         assert_eq!(stderr, "", "{code}");
         assert_eq!((instance.asked(), instance.store.seen().len()), (1, 1), "{code}");
         let replies = instance.replies();
-        assert!(replies.contains("/r1/error") && replies.contains("denied") && replies.contains(code), "{replies}");
+        assert!(replies.contains(path) && replies.contains("denied") && replies.contains(code), "{replies}");
         // The store comes before any reading, so that nothing was done for nothing.
         let read = [CommandType::Subscribe, CommandType::Flow, CommandType::Ack, CommandType::Seek];
         let commands = instance.broker.commands();
