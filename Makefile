@@ -25,11 +25,12 @@ crash-matrix: ## A death at every step × every fault of store, acknowledgement 
 	@tests/real/matrix
 
 simulate: ## Random histories over a model of broker and bucket: SEED=1 HISTORIES=100000 (a plain test runs 400)
-	@SEED=$(or $(SEED),1) HISTORIES=$(or $(HISTORIES),100000) $(CARGO) test --quiet --release --locked --workspace --test simulate a_fixed_set -- --nocapture
+	@SEED=$(or $(SEED),1) HISTORIES=$(or $(HISTORIES),100000) $(CARGO) test --quiet --release --locked --workspace --test simulate histories_lose -- --nocapture
 
 check: ## Formatting, lints, documentation, dependencies
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --locked --workspace --test real -- -D warnings
 	$(CARGO) clippy --locked --package tdmq-backup-handler -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --document-private-items --quiet
 	@tests/check-tree

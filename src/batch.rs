@@ -12,7 +12,7 @@ use crate::encode::Compression;
 use crate::encode::compress::Compressor;
 use crate::encode::jsonl;
 use crate::encode::spool::{Body, Spool};
-use crate::message::{Body as Payload, Entry, Message};
+use crate::message::{Body as Payload, Entry, Message, Position};
 use crate::span::{Edge, Span};
 
 /// Records of one entry that wait in memory until it is known whether they fit. Of a larger entry they
@@ -59,6 +59,8 @@ pub struct Batch {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Contents {
     pub span: Option<Span>,
+    /// The first chunk of its messages, of those that came in chunks: it may lie before the span.
+    pub first_chunk: Option<Position>,
     pub messages: u64,
     pub entries: u64,
     /// Records before compression.
@@ -212,6 +214,7 @@ impl Batch {
         c.latest_publish_time = c.latest_publish_time.max(published);
         let first = span.map_or(edge(from), |span| span.first);
         c.span = Some(Span { first, last: edge(end - 1), count: c.messages });
+        c.first_chunk = c.first_chunk.into_iter().chain(entry.first_chunk).min();
     }
 
     pub fn compression(&self) -> Compression {

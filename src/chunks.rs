@@ -140,7 +140,7 @@ impl Facts {
     /// `None` for what is no chunk, or is not put together, with its number otherwise.
     fn of(entry: &Entry, budget: u64) -> Option<(Self, i32)> {
         let m = &entry.metadata;
-        let of = m.num_chunks_from_msg.filter(|of| *of > 1)?;
+        let of = entry.num_chunks()?;
         let id = m.chunk_id.filter(|id| (0..of).contains(id))?;
         let uuid = m.uuid.as_ref().filter(|uuid| !uuid.is_empty() && uuid.len() <= LONGEST_NAME)?;
         let facts = Facts {

@@ -91,6 +91,9 @@ pub struct Next {
     pub layout: u32,
     /// The multipart upload under way, if there is one.
     pub upload_id: Option<String>,
+    /// Where a message in it begins that came in chunks, if that is before the span.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_chunk: Option<Position>,
     /// When its writer gives up, ms since the epoch.
     pub until: u64,
     /// Runs that announced it, the first included.
@@ -98,6 +101,11 @@ pub struct Next {
 }
 
 impl Next {
+    /// The first entry that anything in it came from.
+    pub fn begins(&self) -> Position {
+        self.first_chunk.unwrap_or(self.span.first.position)
+    }
+
     /// Its place in the chain once it is stored.
     pub fn link(&self, done: Option<&Link>) -> Link {
         let last = self.span.last.position.max(done.map_or(Position::new(-1, -1), |done| done.last));

@@ -71,6 +71,13 @@ pub struct Entry {
     pub first_chunk: Option<Position>,
 }
 
+impl Entry {
+    /// How many chunks its message was sent in, where there were several.
+    pub fn num_chunks(&self) -> Option<i32> {
+        self.metadata.num_chunks_from_msg.filter(|of| *of > 1)
+    }
+}
+
 /// One message with everything Pulsar knows of it. Times are ms since the epoch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Message<'a> {

@@ -45,7 +45,7 @@ impl Object {
         ];
         if let Some(previous) = &self.previous {
             pairs.push(("previous-id", previous.last.to_string()));
-            // Not known of an object that lost its metadata while the head was lost.
+            // Not known of an object that lost its metadata while the head was lost, nor of one that nobody has seen.
             if !previous.digest.is_empty() {
                 pairs.push(("previous-sha256", previous.digest.clone()));
             }

@@ -39,6 +39,12 @@ impl Bounds {
         self.last.entry < 0 || self.mark_delete.is_some_and(|at| at >= self.last)
     }
 
+    /// Whether this, asked after an acknowledgement, shows that it was taken; a broker that does not say where the cursor
+    /// stands is believed what it `answered`.
+    pub fn confirms(&self, through: Position, answered: bool) -> bool {
+        self.mark_delete.map_or(answered, |at| at >= through)
+    }
+
     /// Whether an entry at `first` is still to be acknowledged, as far as the broker says.
     pub fn still_owes(&self, first: Position) -> bool {
         self.mark_delete.is_none_or(|at| at < first)

@@ -76,7 +76,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         let at = entry.position;
         self.delivered = true;
         if self.standing.is_none() {
-            self.standing = Some(self.stand(at).await?);
+            self.standing = Some(self.stand(&entry).await?);
         }
         if at > self.end {
             self.source.unread(entry);

@@ -109,6 +109,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
             compression: compression.name().into(),
             layout: LAYOUT,
             upload_id: None,
+            first_chunk: contents.first_chunk.filter(|at| *at < span.first.position),
             until: self.until_ms(),
             runs: 1,
         };

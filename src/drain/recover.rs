@@ -11,7 +11,7 @@
 
 use crate::error::{Error, Kind, Result};
 use crate::head::{Head, Next, StartState};
-use crate::message::Position;
+use crate::message::{Entry, Position};
 use crate::object::is_stored;
 use crate::source::Source;
 use crate::span::{Link, Span};
@@ -35,7 +35,8 @@ pub(super) struct Standing {
 
 impl<S: Source, T: Store> Drain<'_, S, T> {
     /// Finds out how things stand, at the first delivered entry.
-    pub(super) async fn stand(&mut self, first: Position) -> Result<Standing> {
+    pub(super) async fn stand(&mut self, entry: &Entry) -> Result<Standing> {
+        let first = entry.position;
         let mut head = self.head().clone();
         let mut pinned = None;
         if let Some(next) = head.next.take() {
@@ -49,10 +50,10 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
                 ));
                 // Or the head itself is an old one that a frozen writer put back: it is not trusted further.
                 self.suspect = true;
-                // Its place in the chain stays taken: it shows the gap.
+                // Its place in the chain stays taken: it shows the gap. Its digest is not said: perhaps nobody stored it.
                 head.done = Some(match head.done {
                     Some(done) => Link { seq: done.seq.max(next.seq), ..done },
-                    None => next.link(None),
+                    None => Link { digest: String::new(), ..next.link(None) },
                 });
             } else {
                 pinned = Some(next.clone());
@@ -68,8 +69,11 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
             .await?;
         }
         let done = self.head().done.as_ref().map(|done| done.last);
-        // A broker that says where the cursor stands was asked before.
-        if self.mark_delete.is_none() && done.is_some_and(|done| done < Position::new(first.ledger, first.entry - 1)) {
+        // A broker that says where the cursor stands was asked before; but behind a chunk that waits for the rest of its
+        // message more may be stored than is acknowledged.
+        let before = Position::new(first.ledger, first.entry - 1);
+        let unknown = self.mark_delete.is_none() && done.is_some_and(|done| done < before);
+        if unknown || entry.num_chunks().is_some() {
             self.learn_of_newer().await?;
         }
         let done = self.head().done.as_ref().map(|done| done.last);

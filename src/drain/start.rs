@@ -99,7 +99,8 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
     /// stands in the bucket now that the subscription is ours, and that the cursor stands where it should.
     ///
     /// What was read before may be old: a run that announced since then and died left its plan in the
-    /// head. Only where nothing is owed does that not matter.
+    /// head, and one that began since then left a head where there was none. Only where nothing is owed does that not
+    /// matter.
     pub(super) async fn settle(
         &mut self,
         mut bounds: Bounds,
@@ -107,8 +108,10 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
     ) -> Result<Bounds> {
         let now = self.clock.now_ms();
         let unsettled = self.job.seek.is_some() || self.is_unsettled();
-        if !self.head.is_new() && (unsettled || !bounds.nothing_to_do() || self.head.is_stale(now)) {
+        if self.head.is_new() || unsettled || !bounds.nothing_to_do() || self.head.is_stale(now) {
             self.reread_head().await?;
+        }
+        if !self.head.is_new() {
             self.source.attend(self.head.refresh(self.store, now)).await?;
         }
         match self.job.seek.clone() {
@@ -130,6 +133,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         let read = HeadFile::read(self.store, &self.job.folder, &self.job.owner);
         match self.source.attend(read).await? {
             Some(head) => self.head = head,
+            None if self.head.is_new() => {}
             None => {
                 let text =
                     "the head vanished while the run began: somebody removes objects under this prefix; run again";

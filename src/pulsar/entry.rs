@@ -130,7 +130,7 @@ impl Entry {
     /// What it says of itself as one chunk of a message.
     fn chunk(&self) -> Option<Chunk<'_>> {
         let m = &self.metadata;
-        let of = m.num_chunks_from_msg.filter(|of| *of > 1 && self.first_chunk.is_none())?;
+        let of = self.num_chunks().filter(|_| self.first_chunk.is_none())?;
         Some(Chunk {
             uuid: m.uuid.as_deref().unwrap_or_default(),
             id: m.chunk_id.unwrap_or(0),

@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::Value;
 use tdmq_backup::encode::spool::PART;
 
-use crate::harness::{Stage, entry_of, script};
+use crate::harness::{Run, Stage, entry_of, script};
 use crate::process::{end, lines, start};
 
 /// Produces `count` payloads of `size` bytes and answers the producer's line: first and last id, and one
@@ -142,15 +142,19 @@ fn an_entry_that_is_larger_than_max_bytes_does_not_block_the_topic() {
     stage.is_at_rest(&sent["last"]);
 }
 
+fn takes_less_than_64_mib(run: &Run) {
+    let peak = run.report["peak_memory_bytes"].as_u64().unwrap();
+    println!("peak: {} MiB; {}", peak >> 20, run.report["phases"]);
+    assert!(peak <= 64 << 20, "{} MiB", peak >> 20);
+}
+
 #[test]
 fn two_hundred_megabytes_take_less_than_64_mib_of_memory() {
     let stage = Stage::new("two-hundred-megabytes");
     let sent = bulk(&stage, "java", 2000, 100_000);
     let run = stage.invoke();
     assert_eq!((run.outcome(), &run.report["stop"]), ("stored", &"drained".into()), "{run:?}");
-    let peak = run.report["peak_memory_bytes"].as_u64().unwrap();
-    println!("peak: {} MiB; {}", peak >> 20, run.report["phases"]);
-    assert!(peak <= 64 << 20, "{} MiB", peak >> 20);
+    takes_less_than_64_mib(&run);
     summary(&stage).is_all_of(&sent);
     stage.is_at_rest(&sent["last"]);
 }
@@ -161,9 +165,7 @@ fn messages_of_12_mib_in_chunks_take_less_than_64_mib_of_memory() {
     let sent = bulk(&stage, "python", 3, 12 << 20);
     let run = stage.invoke();
     assert_eq!((run.outcome(), &run.report["stop"]), ("stored", &"drained".into()), "{run:?}");
-    let peak = run.report["peak_memory_bytes"].as_u64().unwrap();
-    println!("peak: {} MiB; {}", peak >> 20, run.report["phases"]);
-    assert!(peak <= 64 << 20, "{} MiB", peak >> 20);
+    takes_less_than_64_mib(&run);
     summary(&stage).is_all_of(&sent);
     stage.is_at_rest(&sent["last"]);
 }
@@ -178,9 +180,7 @@ fn half_a_gigabyte_that_nothing_compresses_goes_up_in_parts_in_less_than_64_mib_
     let sent = stage.produce("python", "bulk", &["--count", &count, "--size", &size, "--noise"]).remove(0);
     let run = stage.invoke();
     assert_eq!((run.outcome(), &run.report["stop"]), ("stored", &"drained".into()), "{run:?}");
-    let peak = run.report["peak_memory_bytes"].as_u64().unwrap();
-    println!("peak: {} MiB; {}", peak >> 20, run.report["phases"]);
-    assert!(peak <= 64 << 20, "{} MiB", peak >> 20);
+    takes_less_than_64_mib(&run);
     let found = summary(&stage);
     found.is_all_of(&sent);
     let [file] = &found.files[..] else { panic!("{:?}", found.files) };

@@ -1,18 +1,17 @@
 //! One cell of the crash test: a run that dies at a scripted moment, runs until nothing is left, and what must be there then.
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc;
-use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::harness::{Stage, component, entry_of, script};
-use crate::process::{end, lines};
+use crate::process::{end, lines, told_at_its_end};
 use crate::proxies::{before_broker, before_store};
 use crate::wire::{Current, Late, Moment, Script, Wire};
 
@@ -68,12 +67,8 @@ impl Cell {
         self.stage.text("service_url", &format!("pulsar://{broker}")).text("endpoint", &format!("http://{store}"));
         let mut child =
             self.stage.command().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut stdout = child.stdout.take().unwrap();
-        thread::spawn(move || {
-            let mut text = String::new();
-            stdout.read_to_string(&mut text).unwrap();
-            let _ = tell.send(Some(text));
-        });
+        let stdout = child.stdout.take().unwrap();
+        told_at_its_end(stdout, tell);
         let what = told.recv_timeout(LIMIT);
         // SIGKILL, at whatever it was doing.
         let _ = child.kill();

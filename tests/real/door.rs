@@ -10,8 +10,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use prost::Message as _;
-use pulsar::proto::BaseCommand;
+use crate::proxies::{bare, frame};
 
 /// True where the connection is to be cut.
 type Event = Box<dyn FnOnce() -> bool + Send>;
@@ -68,7 +67,7 @@ impl Door {
 
 fn down(mut from: &TcpStream, mut to: &TcpStream, shared: &Mutex<Shared>, broker: &str, own: &str) -> io::Result<()> {
     loop {
-        let frame = frame(&mut from, broker, own)?;
+        let frame = shown(&mut from, broker, own)?;
         // Held while the event happens: nothing crosses meanwhile, on no connection.
         let mut shared = shared.lock().unwrap();
         let left = shared.event.as_ref().map(|(at, _)| at.saturating_sub(shared.passed));
@@ -88,21 +87,13 @@ fn down(mut from: &TcpStream, mut to: &TcpStream, shared: &Mutex<Shared>, broker
 }
 
 /// One whole frame, as the program is to see it.
-fn frame(from: &mut impl Read, broker: &str, own: &str) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![0; 4];
-    from.read_exact(&mut bytes)?;
-    let total = u32::from_be_bytes(bytes[..4].try_into().unwrap()) as usize;
-    bytes.resize(4 + total, 0);
-    from.read_exact(&mut bytes[4..])?;
-    let size = u32::from_be_bytes(bytes[4..8].try_into().unwrap()) as usize;
-    let mut command = BaseCommand::decode(&bytes[8..8 + size]).map_err(io::Error::other)?;
+fn shown(from: &mut impl Read, broker: &str, own: &str) -> io::Result<Vec<u8>> {
+    let (bytes, mut command) = frame(from)?;
     if let Some(found) = &mut command.lookup_topic_response
         && found.broker_service_url.as_deref() == Some(&format!("pulsar://{broker}"))
     {
         found.broker_service_url = Some(format!("pulsar://{own}"));
-        let size = command.encoded_len() as u32;
-        bytes = [(size + 4).to_be_bytes(), size.to_be_bytes()].concat();
-        bytes.extend(command.encode_to_vec());
+        return Ok(bare(&command));
     }
     Ok(bytes)
 }

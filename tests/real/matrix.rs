@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -28,7 +28,7 @@ use crate::history::cells::{self, Cell};
 use crate::history::director::{Director, Fate};
 use crate::history::truth::{Message, Place, Seen, messages_of, place};
 use crate::history::{ENTRIES, ENTRIES_PER_OBJECT, Line, MESSAGES_PER_ENTRY, OBJECTS_BEFORE, Scene, act, lock, total};
-use crate::process::{end, lines};
+use crate::process::{end, lines, told_at_its_end};
 use crate::proxies::{before_broker, before_store};
 use crate::wire::{Current, Late, Script, Verdict, Wire};
 
@@ -156,12 +156,8 @@ impl Scene for Cast<'_> {
         self.worker.current.set(&wire);
         let mut command = self.stage.command();
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let mut stdout = child.stdout.take().unwrap();
-        thread::spawn(move || {
-            let mut text = String::new();
-            stdout.read_to_string(&mut text).unwrap();
-            let _ = tell.send(Some(text));
-        });
+        let stdout = child.stdout.take().unwrap();
+        told_at_its_end(stdout, tell);
         let what = told.recv_timeout(LIMIT);
         if lock(&self.play.director).is_dead() {
             // SIGKILL, at whatever it was doing.

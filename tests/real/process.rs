@@ -1,7 +1,7 @@
 //! Other programs: started, waited for within bounds, and what they printed.
 
 use std::io::Read;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -59,4 +59,13 @@ pub fn end(mut child: Child) -> Ended {
 
 pub fn lines(text: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|why| panic!("{why}: {line}"))).collect()
+}
+
+/// What a program printed is told when it has ended, by itself or killed.
+pub fn told_at_its_end(mut stdout: ChildStdout, tell: mpsc::Sender<Option<String>>) {
+    thread::spawn(move || {
+        let mut text = String::new();
+        stdout.read_to_string(&mut text).unwrap();
+        let _ = tell.send(Some(text));
+    });
 }

@@ -106,20 +106,20 @@ fn receipt(command: BaseCommand) -> Vec<u8> {
 }
 
 /// The frame of a command with nothing behind it.
-fn bare(command: &BaseCommand) -> Vec<u8> {
+pub fn bare(command: &BaseCommand) -> Vec<u8> {
     let size = command.encoded_len() as u32;
     [&(size + 4).to_be_bytes()[..], &size.to_be_bytes(), &command.encode_to_vec()].concat()
 }
 
 /// `[total u32][command size u32][command]…`, whole.
-fn frame(from: &mut TcpStream) -> io::Result<(Vec<u8>, BaseCommand)> {
+pub fn frame(from: &mut impl Read) -> io::Result<(Vec<u8>, BaseCommand)> {
     let mut bytes = vec![0; 4];
     from.read_exact(&mut bytes)?;
     let total = u32::from_be_bytes(bytes[..4].try_into().unwrap()) as usize;
     bytes.resize(4 + total, 0);
     from.read_exact(&mut bytes[4..])?;
     let size = u32::from_be_bytes(bytes[4..8].try_into().unwrap()) as usize;
-    let command = BaseCommand::decode(&bytes[8..8 + size]).unwrap();
+    let command = BaseCommand::decode(&bytes[8..8 + size]).map_err(io::Error::other)?;
     Ok((bytes, command))
 }
 

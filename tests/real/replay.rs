@@ -28,7 +28,7 @@ pub fn record(stage: &Stage, last: &Value) -> Vec<(Position, Bytes)> {
 
 pub fn agrees_on(entries: Vec<(Position, Bytes)>, stage: &Stage) {
     // A second too late tells nothing: the instant of a run is not in its objects.
-    let clock = Clock::starting_at(chrono::Utc::now().timestamp_millis() as u64);
+    let clock = Clock::system();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let broker = Broker::start(Config { first_ledger: entries[0].0.ledger, ..Config::default() }).await;

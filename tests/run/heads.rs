@@ -179,20 +179,102 @@ async fn an_old_head_that_came_back_does_not_give_a_number_of_the_chain_twice() 
     world.assert_exactly_once();
 }
 
-/// The first head of a rule, put back on a store without conditions: it knows of no object at all.
+/// The first head of a rule, put back on a store without conditions: it knows of no object at all, or of the one alone
+/// that the run that put it back announced.
 #[tokio::test]
 async fn the_first_head_of_a_rule_that_came_back_names_nothing_stored_as_missing() {
-    let mut world = World::begun().await;
+    for announces in [false, true] {
+        let mut world = World::begun().await;
+        world.set("max_messages", 2);
+        let at = world.send(&[1; 4]);
+        world.drain(5).await;
+        let mut first = world.head().unwrap();
+        first["done"] = serde_json::Value::Null;
+        if announces {
+            world.topic.set_mark_delete(SUBSCRIPTION, at[1]);
+        } else {
+            first["next"] = serde_json::Value::Null;
+        }
+        world.bucket.plant(&world.head_key(), first.to_string().as_bytes(), &[]).unwrap();
+        world.send(&[1]);
+        let report = world.run().await;
+        assert_eq!((report.outcome, report.missing.len()), (Outcome::Stored, 0), "{report:?}");
+        world.topic.set_mark_delete(SUBSCRIPTION, at[0]);
+        world.drain(5).await;
+        world.assert_exactly_once();
+    }
+}
+
+/// Found by a history: behind a message whose chunks are still to come more is stored than is acknowledged, and an old
+/// head knows nothing of it, although it knows of all that is acknowledged.
+#[tokio::test]
+async fn an_old_head_that_came_back_repeats_nothing_that_is_stored_behind_an_open_message() {
+    for says_cursor in [true, false] {
+        let mut world = World::with(Config { mark_delete_position: says_cursor, ..Config::default() }).await;
+        world.set("max_messages", 4);
+        world.send(&[6]);
+        let mut chunks = world.chunks("big", 2).into_iter();
+        world.topic.append(chunks.next().unwrap());
+        world.send(&[1, 1]);
+        let mut old = None;
+        let while_the_second_is_read = |_| {
+            if world.objects().len() == 1 {
+                old = old.take().or_else(|| world.bucket.read(&world.head_key()));
+            }
+        };
+        let report = world.run_while(while_the_second_is_read).await;
+        assert_eq!((report.objects.len(), report.open_chunks), (2, 1), "{report:?}");
+        world.bucket.plant(&world.head_key(), &old.unwrap(), &[]).unwrap();
+        let report = world.run().await;
+        assert_eq!((report.objects.len(), report.skipped_entries), (0, 2), "{report:?}");
+        world.topic.append(chunks.next().unwrap());
+        world.drain(3).await;
+        world.assert_exactly_once();
+    }
+}
+
+/// Found by a history: the entry was spread over objects, and a rule with higher caps would put it into one.
+#[tokio::test]
+async fn an_old_head_that_came_back_does_not_repeat_an_entry_in_one_piece() {
+    let mut world = World::new().await;
     world.set("max_messages", 2);
-    world.send(&[1; 4]);
-    world.drain(5).await;
-    let mut first = world.head().unwrap();
-    (first["done"], first["next"]) = (serde_json::Value::Null, serde_json::Value::Null);
-    world.bucket.plant(&world.head_key(), first.to_string().as_bytes(), &[]).unwrap();
-    world.send(&[1]);
-    let report = world.run().await;
-    assert_eq!((report.outcome, report.missing.len()), (Outcome::Stored, 0), "{report:?}");
-    world.topic.set_mark_delete(SUBSCRIPTION, Position::new(Config::default().first_ledger, 1));
-    world.drain(5).await;
+    world.send(&[4]);
+    world.run_unless(|| world.head().is_some()).await;
+    let old = world.bucket.read(&world.head_key()).unwrap();
+    world.broker.script(When::next(CommandType::Ack), Act::DropConnection);
+    world.run().await;
+    assert_eq!(world.objects().len(), 2);
+    world.bucket.plant(&world.head_key(), &old, &[]).unwrap();
+    world.topic.set_mark_delete(SUBSCRIPTION, Position::new(Config::default().first_ledger, -1));
+    world.set("max_messages", 9);
+    world.drain(4).await;
     world.assert_exactly_once();
+}
+
+/// Found by a history.
+#[tokio::test]
+async fn an_object_that_was_announced_and_never_seen_has_a_place_in_the_chain_and_no_digest() {
+    let mut world = World::new().await;
+    let passed_over = world.send(&[1])[0];
+    let announced = || world.head().is_some_and(|head| !head["next"].is_null());
+    assert!(world.run_unless(announced).await.is_none());
+    assert_eq!(world.objects(), [""; 0]);
+    world.topic.set_mark_delete(SUBSCRIPTION, passed_over);
+    world.send(&[1]);
+    world.drain(3).await;
+    let metadata = world.bucket.metadata(&world.objects()[0]).unwrap();
+    assert_eq!((&*metadata["seq"], &*metadata["previous-id"]), ("2", &*passed_over.to_string()));
+    assert_eq!(metadata.get("previous-sha256"), None);
+}
+
+/// On a store without conditions its first head would go over theirs.
+#[tokio::test]
+async fn a_run_that_found_no_head_looks_again_once_the_subscription_is_its_own() {
+    for k in 1..=4 {
+        let mut world = World::new().await;
+        world.send(&[1]);
+        let report = world.run_interrupted_at(k, async || world.drain(3).await).await.expect("it is interrupted");
+        assert_eq!((report.outcome, report.error.is_none()), (Outcome::NothingToDo, true), "{k}: {report:?}");
+        world.assert_exactly_once();
+    }
 }

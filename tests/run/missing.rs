@@ -145,3 +145,18 @@ async fn what_was_passed_over_before_an_object_that_a_dead_run_stored_is_named_b
     assert_eq!(missing(&world.run().await), json!([]));
     assert_eq!(world.mark_delete(), ids[2]);
 }
+
+/// Found by a history: the object's name tells the last chunk alone.
+#[tokio::test]
+async fn chunks_of_a_stored_message_are_not_named_where_the_cursor_went_back_between_them() {
+    let mut world = World::begun().await;
+    let chunks = world.chunks("big", 3);
+    let at = world.topic.append_all(chunks);
+    world.run().await;
+    for back in &at[..2] {
+        world.topic.set_mark_delete(SUBSCRIPTION, *back);
+        assert_eq!(missing(&world.run().await), json!([]), "from {back}");
+        assert_eq!(world.mark_delete(), at[2]);
+    }
+    world.assert_exactly_once();
+}

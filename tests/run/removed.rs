@@ -83,7 +83,7 @@ async fn the_only_object_of_a_rule_is_said_to_be_missing_and_comes_again_where_i
     assert!(report.warnings[0].contains("expired or deleted"), "{report:?}");
     // The chain does not begin anew: whoever reads it sees that one is missing.
     let metadata = world.bucket.metadata(&report.objects[0].key).unwrap();
-    assert_eq!((metadata["seq"].as_str(), metadata.contains_key("previous-sha256")), ("2", true));
+    assert_eq!((metadata["seq"].as_str(), metadata.contains_key("previous-id")), ("2", true));
     world.topic.set_mark_delete(SUBSCRIPTION, beginning());
     world.drain(4).await;
     world.assert_exactly_once();

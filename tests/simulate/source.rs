@@ -341,12 +341,9 @@ impl Source for Consumer {
         }
         let sent_by = self.id;
         let received = self.request(|state, _, topic| state.acknowledge(topic, through)).await.is_ok();
-        let confirmed = match self.bounds().await {
-            Ok(Bounds { mark_delete: Some(at), .. }) => at >= through,
-            Ok(Bounds { mark_delete: None, .. }) => received || self.id == sent_by,
-            Err(_) => false,
-        };
-        if !confirmed {
+        let now = self.bounds().await;
+        let answered = received || self.id == sent_by;
+        if !now.is_ok_and(|now| now.confirms(through, answered)) {
             return Ok(Receipt::Unconfirmed);
         }
         self.floor = self.floor.max(Some(Position::new(through.ledger, through.entry + 1)));

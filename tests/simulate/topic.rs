@@ -33,11 +33,13 @@ pub struct Slot {
     pub excused: bool,
     /// Acknowledged one by one, before the rule began.
     pub hole: bool,
+    /// A chunk that was sent again, and a message in the bucket was made of the other one.
+    pub repeated: bool,
 }
 
 impl Slot {
     pub fn is_stored(&self) -> bool {
-        self.stored.iter().all(|count| *count > 0)
+        self.repeated || self.stored.iter().all(|count| *count > 0)
     }
 }
 
@@ -111,6 +113,7 @@ impl Topic {
             trimmed: false,
             excused: false,
             hole: false,
+            repeated: false,
         });
         self.log.last_mut().unwrap()
     }
@@ -156,6 +159,23 @@ impl Topic {
     pub fn backlog(&self) -> u64 {
         let Some(cursor) = &self.cursor else { return 0 };
         self.log.iter().filter(|slot| slot.at > cursor.mark_delete && !slot.gone && !slot.hole).count() as u64
+    }
+
+    /// A message of these chunks is in the bucket, or no longer. A chunk that had been sent before too, and is the very
+    /// same, is in it as well.
+    pub fn note_repeated(&mut self, uuid: &str, first: Position, last: Position, stored: bool) {
+        let begins = self.log.partition_point(|slot| slot.at < first);
+        let (before, rest) = self.log.split_at_mut(begins);
+        let chunk = |slot: &Slot| {
+            let of_it = slot.chunk.as_ref().is_some_and(|chunk| chunk.uuid == uuid);
+            of_it.then(|| (slot.composed.metadata.clone(), slot.composed.payload.clone()))
+        };
+        for slot in before {
+            if let Some(sent) = chunk(slot) {
+                let mut again = rest.iter().take_while(|slot| slot.at <= last).filter_map(chunk);
+                slot.repeated = stored && again.any(|other| other == sent);
+            }
+        }
     }
 
     pub fn is_held_by(&self, attachment: u64) -> bool {

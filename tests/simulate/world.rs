@@ -241,6 +241,7 @@ impl State {
                         }
                     }
                 }
+                topic.note_repeated(uuid, first, at, added);
                 if whole.is_none_or(|whole| !line.ends_with(&format!("\"value\":{whole}}}"))) {
                     self.broken.push(format!("{key}: the message of {uuid} is not what was sent"));
                 }

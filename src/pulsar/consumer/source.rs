@@ -99,12 +99,9 @@ impl Source for Consumer<'_> {
         let received = self.send_acknowledgement(through).await?;
         // The broker handles a connection's commands in order: this answer comes after the acknowledgement,
         // and its mark-delete position shows what became of it, also where we had to attach anew.
-        let confirmed = match self.bounds().await {
-            Ok(Bounds { mark_delete: Some(at), .. }) => at >= through,
-            Ok(Bounds { mark_delete: None, .. }) => received || self.id == sent_by,
-            Err(_) => false,
-        };
-        if !confirmed {
+        let now = self.bounds().await;
+        let answered = received || self.id == sent_by;
+        if !now.is_ok_and(|now| now.confirms(through, answered)) {
             return Ok(Receipt::Unconfirmed);
         }
         self.floor = self.floor.max(Some(Position::new(through.ledger, through.entry.saturating_add(1))));

@@ -8,7 +8,8 @@ use super::sent::payload;
 use crate::world::State;
 
 impl History {
-    /// Somebody's lifecycle rule removes an object whose messages are all acknowledged, or the head.
+    /// Somebody's lifecycle rule removes an object whose messages are all acknowledged, or the head. Such rules count
+    /// days: what was on its way has arrived by then.
     pub(super) fn lifecycle(&mut self, index: usize) {
         let mut state = self.world.state();
         let topic = &state.topics[index];
@@ -20,7 +21,7 @@ impl History {
             .filter(|(key, _)| Span::of_key(key).is_some_and(|span| span.last.position <= at))
             .map(|(key, _)| key.clone())
             .collect();
-        if keys.is_empty() || !self.frozen.is_empty() {
+        if keys.is_empty() || !self.frozen.is_empty() || !state.flying.is_empty() {
             return;
         }
         let all = if state.dice.one_in(6) { &heads[..] } else { &keys[..] };

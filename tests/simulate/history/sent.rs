@@ -38,8 +38,8 @@ impl History {
                     if let Some(message) = self.chunks.iter_mut().find(|(of, left)| *of == index && !left.is_empty()) {
                         let again = message.1.len() > 1 && state.dice.one_in(8);
                         let chunk = if again { message.1[0].clone() } else { message.1.remove(0) };
+                        sent.push(format!("{}/{}", chunk.1.uuid, chunk.0.metadata.chunk_id.unwrap()));
                         append_chunk(&mut state, index, chunk, now);
-                        sent.push("chunk".to_owned());
                     }
                 }
                 kind => {
