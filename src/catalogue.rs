@@ -70,14 +70,15 @@ impl<'a, S: Store> Catalogue<'a, S> {
 
     /// The object with the highest last entry, as a link of the chain: for a folder whose head is lost.
     pub async fn newest(&self) -> Result<Option<Link>> {
-        self.newest_behind(None).await
+        self.newest_behind(None, None).await
     }
 
-    /// The same among those whose key sorts behind `after`: they hold what was published in its hour or later.
-    pub async fn newest_behind(&self, after: Option<String>) -> Result<Option<Link>> {
+    /// The same among those whose key sorts behind `after`, where they hold what was published in its hour or later;
+    /// but for the object `except`.
+    pub async fn newest_behind(&self, after: Option<String>, except: Option<&str>) -> Result<Option<Link>> {
         let mut newest: Option<(Span, String)> = None;
         self.each(after, |span, key| {
-            if newest.as_ref().is_none_or(|(best, _)| span.last > best.last) {
+            if Some(&*key) != except && newest.as_ref().is_none_or(|(best, _)| span.last > best.last) {
                 newest = Some((span, key));
             }
         })
@@ -120,11 +121,12 @@ impl<'a, S: Store> Catalogue<'a, S> {
         keys.all(|key| self.open.iter().any(|(open, _)| open == key))
     }
 
-    /// The object that begins with this entry, if there is one. One listing of one page.
+    /// The object that begins with this message, if there is one. One listing of one page.
     pub async fn beginning_with(&self, first: Edge, publish_time: u64) -> Result<Option<String>> {
         let start = key_start(self.folder, first, publish_time);
         let (page, _) = self.store.list(&start, None, PAGE).await?;
-        Ok(page.into_iter().map(|listed| listed.key).find(|key| self.span(key).is_some()))
+        let begins = |key: &String| self.span(key).is_some_and(|span| span.first.begins_with(first));
+        Ok(page.into_iter().map(|listed| listed.key).find(begins))
     }
 
     /// Says that an object of this run holds these messages of an entry, and not all of it.

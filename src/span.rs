@@ -28,6 +28,13 @@ pub struct Edge {
     pub batch: Option<u32>,
 }
 
+impl Edge {
+    /// Whether both are the same message's: an entry begins with its first one.
+    pub fn begins_with(self, other: Edge) -> bool {
+        self.position == other.position && self.batch.unwrap_or(0) == other.batch.unwrap_or(0)
+    }
+}
+
 impl From<Position> for Edge {
     fn from(position: Position) -> Self {
         Edge { position, batch: None }
@@ -116,9 +123,11 @@ fn name_of_edge(edge: Edge) -> String {
     format!("{ledger:019}-{entry:019}{batch}")
 }
 
-/// The start of the key of every object in `folder` that begins with `first`.
+/// The start of the key of every object in `folder` that begins with the message at `first`; others begin so too.
 pub fn key_start(folder: &str, first: Edge, publish_time: u64) -> String {
-    format!("{}{}_", place(folder, publish_time), name_of_edge(first))
+    // The first message of an entry begins objects of the whole entry, and of its first part.
+    let first = Edge { batch: first.batch.filter(|batch| *batch > 0), ..first };
+    format!("{}{}", place(folder, publish_time), name_of_edge(first))
 }
 
 /// The folder of a day and an hour.

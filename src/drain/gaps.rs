@@ -16,7 +16,6 @@ use crate::message::{Entry, Position};
 use crate::object::is_stored;
 use crate::report::{Because, Missing};
 use crate::source::{Bounds, Source};
-use crate::span::Link;
 use crate::store::Store;
 
 use super::Drain;
@@ -52,13 +51,10 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
     pub(super) async fn learn_of_newer(&mut self) -> Result<()> {
         let (done, next) = (self.head().done.clone(), self.head().next.clone());
         let behind = done.as_ref().map(|done| done.key.clone());
-        let newest = self.source.attend(self.catalogue.newest_behind(behind)).await?;
         // The announced one is no news: nobody but the run that announced it can have named what is before it.
-        let is_news = |newest: &Link| {
-            done.as_ref().is_none_or(|done| newest.last > done.last)
-                && next.as_ref().is_none_or(|next| next.key != newest.key)
-        };
-        if let Some(newest) = newest.filter(is_news) {
+        let announced = next.as_ref().map(|next| &*next.key);
+        let newest = self.source.attend(self.catalogue.newest_behind(behind, announced)).await?;
+        if let Some(newest) = newest.filter(|newest| done.as_ref().is_none_or(|done| newest.last > done.last)) {
             self.head.fold(Some(newest), next);
             self.suspect = true;
         }

@@ -179,22 +179,30 @@ async fn an_old_head_that_came_back_does_not_give_a_number_of_the_chain_twice() 
     world.assert_exactly_once();
 }
 
-/// The first head of a rule, put back on a store without conditions: it knows of no object at all.
+/// The first head of a rule, put back on a store without conditions: it knows of no object at all, or of the one alone
+/// that the run that put it back announced.
 #[tokio::test]
 async fn the_first_head_of_a_rule_that_came_back_names_nothing_stored_as_missing() {
-    let mut world = World::begun().await;
-    world.set("max_messages", 2);
-    world.send(&[1; 4]);
-    world.drain(5).await;
-    let mut first = world.head().unwrap();
-    (first["done"], first["next"]) = (serde_json::Value::Null, serde_json::Value::Null);
-    world.bucket.plant(&world.head_key(), first.to_string().as_bytes(), &[]).unwrap();
-    world.send(&[1]);
-    let report = world.run().await;
-    assert_eq!((report.outcome, report.missing.len()), (Outcome::Stored, 0), "{report:?}");
-    world.topic.set_mark_delete(SUBSCRIPTION, Position::new(Config::default().first_ledger, 1));
-    world.drain(5).await;
-    world.assert_exactly_once();
+    for announces in [false, true] {
+        let mut world = World::begun().await;
+        world.set("max_messages", 2);
+        let at = world.send(&[1; 4]);
+        world.drain(5).await;
+        let mut first = world.head().unwrap();
+        first["done"] = serde_json::Value::Null;
+        if announces {
+            world.topic.set_mark_delete(SUBSCRIPTION, at[1]);
+        } else {
+            first["next"] = serde_json::Value::Null;
+        }
+        world.bucket.plant(&world.head_key(), first.to_string().as_bytes(), &[]).unwrap();
+        world.send(&[1]);
+        let report = world.run().await;
+        assert_eq!((report.outcome, report.missing.len()), (Outcome::Stored, 0), "{report:?}");
+        world.topic.set_mark_delete(SUBSCRIPTION, at[0]);
+        world.drain(5).await;
+        world.assert_exactly_once();
+    }
 }
 
 /// Found by a history: behind a message whose chunks are still to come more is stored than is acknowledged, and an old
@@ -223,6 +231,24 @@ async fn an_old_head_that_came_back_repeats_nothing_that_is_stored_behind_an_ope
         world.drain(3).await;
         world.assert_exactly_once();
     }
+}
+
+/// Found by a history: the entry was spread over objects, and a rule with higher caps would put it into one.
+#[tokio::test]
+async fn an_old_head_that_came_back_does_not_repeat_an_entry_in_one_piece() {
+    let mut world = World::new().await;
+    world.set("max_messages", 2);
+    world.send(&[4]);
+    world.run_unless(|| world.head().is_some()).await;
+    let old = world.bucket.read(&world.head_key()).unwrap();
+    world.broker.script(When::next(CommandType::Ack), Act::DropConnection);
+    world.run().await;
+    assert_eq!(world.objects().len(), 2);
+    world.bucket.plant(&world.head_key(), &old, &[]).unwrap();
+    world.topic.set_mark_delete(SUBSCRIPTION, Position::new(Config::default().first_ledger, -1));
+    world.set("max_messages", 9);
+    world.drain(4).await;
+    world.assert_exactly_once();
 }
 
 /// Found by a history.
