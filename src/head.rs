@@ -38,6 +38,9 @@ pub struct Head {
     /// How many partitions the topic had when the rule began; absent outside a partitioned topic.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partitions: Option<u32>,
+    /// Announced, not stored, and passed over by the cursor: its write may still arrive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub late: Option<Late>,
     /// Up to here reports have named what the cursor passed over and nothing of ours acknowledged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub passed: Option<Position>,
@@ -75,6 +78,23 @@ pub enum StartState {
     Pending,
     /// Written before anything is acknowledged from there: never moved again.
     Applied,
+}
+
+/// Entries that somebody else may still store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Late {
+    pub first: Position,
+    pub last: Position,
+    /// No later than this, ms since the epoch.
+    pub until: u64,
+}
+
+impl Late {
+    /// Both.
+    pub fn and(self, other: Late) -> Late {
+        let (first, last) = (self.first.min(other.first), self.last.max(other.last));
+        Late { first, last, until: self.until.max(other.until) }
+    }
 }
 
 /// The object about to be written, pinned.
@@ -158,6 +178,7 @@ impl HeadFile {
             done,
             next: None,
             partitions: None,
+            late: None,
             passed: None,
             written: 0,
         };
@@ -197,6 +218,11 @@ impl HeadFile {
     pub fn fold(&mut self, done: Option<Link>, next: Option<Next>) {
         self.head.done = done;
         self.head.next = next;
+    }
+
+    /// Somebody else may still store these; the next announcement says so.
+    pub fn expect(&mut self, late: Option<Late>) {
+        self.head.late = late;
     }
 
     /// A report names everything up to here; the next write says so.

@@ -25,11 +25,12 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
     }
 
     /// Writes the head, and looks again: a successor can only have come before this, or will read it.
-    pub(super) async fn announce(&mut self, next: &Next, begun: Option<&UploadId>) -> Result<()> {
+    /// The first of its messages was `published` then.
+    pub(super) async fn announce(&mut self, next: &Next, published: u64, begun: Option<&UploadId>) -> Result<()> {
         let announced = Head { next: Some(next.clone()), ..self.head().clone() };
         let mut outcome = self.source.attend(self.head.write(self.store, announced, self.clock.now_ms())).await;
         if outcome.is_ok() {
-            outcome = self.look_again(next.span).await;
+            outcome = self.look_again(next, published).await;
         }
         if let (Err(_), Some(id)) = (&outcome, begun) {
             // Where the announcement stands all the same, the next run ends it.

@@ -12,10 +12,10 @@
 //! would let a topic whose messages expire faster than runs end lose all of them.
 
 use crate::error::{Error, Kind, Result};
+use crate::head::Next;
 use crate::message::Position;
 use crate::object::Stored;
 use crate::source::{Bounds, Receipt, Source};
-use crate::span::Span;
 use crate::store::Store;
 
 use super::Drain;
@@ -55,10 +55,10 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
     }
 
     /// Looks again, between announcing and storing. Where we had to attach anew, the entries must still be owed, and the
-    /// broker must say so: that the head is ours proves nothing where a store let it go over another one's. Whether
-    /// the cursor went back before them is found out when they are acknowledged.
-    pub(super) async fn look_again(&mut self, span: Span) -> Result<()> {
-        let mut known = self.attachment;
+    /// broker must say so, and no other object may begin with them: that the head is ours proves nothing where a store
+    /// let it go over another one's. Whether the cursor went back before them is found out when they are acknowledged.
+    pub(super) async fn look_again(&mut self, next: &Next, published: u64) -> Result<()> {
+        let (mut known, first) = (self.attachment, next.span.first);
         loop {
             let bounds = self.source.bounds().await?;
             let attachment = self.source.attachment();
@@ -68,17 +68,21 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
             self.nobody_else_ran().await?;
             if bounds.mark_delete.is_none() {
                 let text = format!(
-                    "the connection was lost before entries from {} on were stored, and this broker does not say whether \
-                     somebody else acknowledged them meanwhile; what was read was dropped, the next run reads it again",
-                    span.first
+                    "the connection was lost before entries from {first} on were stored, and this broker does not say whether \
+                     somebody else acknowledged them meanwhile; what was read was dropped, the next run reads it again"
                 );
                 return Err(Error::new(Kind::Busy, text));
             }
-            if !bounds.still_owes(span.first.position) {
+            if !bounds.still_owes(first.position) {
                 let text = format!(
-                    "entries from {} on were acknowledged by somebody else meanwhile; what was read was dropped",
-                    span.first
+                    "entries from {first} on were acknowledged by somebody else meanwhile; what was read was dropped"
                 );
+                return Err(Error::new(Kind::Busy, text));
+            }
+            // Behind an open message nothing is acknowledged, whoever stores it.
+            let other = self.source.attend(self.catalogue.beginning_with(first, published)).await?;
+            if let Some(key) = other.filter(|key| *key != next.key) {
+                let text = format!("object {key} was stored by somebody else meanwhile; what was read was dropped");
                 return Err(Error::new(Kind::Busy, text));
             }
             known = attachment;

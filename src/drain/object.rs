@@ -140,7 +140,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         let Plan { object, contents, mut next } = plan;
         let storing = self.clock.now();
         let begun = self.begin_upload(&object, &mut next).await?;
-        self.announce(&next, begun.as_ref()).await?;
+        self.announce(&next, contents.first_publish_time, begun.as_ref()).await?;
         let (key, bytes) = (object.key.clone(), object.body.length());
         (self.watch)(Progress {
             partitions: 1,

@@ -8,9 +8,10 @@
 //! | at or below `next`, and no object holds any of its entries | exactly that span is written |
 //! | at or below `next`, and an object holds one of its entries | a dead writer's old head; waited for, then forgotten |
 //! | at or below `done` | the cursor went back; skipped where an object holds that very entry |
+//! | at or below what was announced, passed over by the cursor, and may still be written | waited for |
 
 use crate::error::{Error, Kind, Result};
-use crate::head::{Head, Next, StartState};
+use crate::head::{Head, Late, Next, StartState};
 use crate::message::{Entry, Position};
 use crate::object::is_stored;
 use crate::source::Source;
@@ -38,7 +39,9 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
     pub(super) async fn stand(&mut self, entry: &Entry) -> Result<Standing> {
         let first = entry.position;
         let mut head = self.head().clone();
+        let now = self.clock.now_ms();
         let mut pinned = None;
+        let mut late = head.late.filter(|late| now < late.until);
         if let Some(next) = head.next.take() {
             if self.source.attend(is_stored(self.store, &next.key, &next.digest)).await? {
                 head.done = Some(next.link(head.done.as_ref()));
@@ -48,6 +51,10 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
                     "object {} was announced and is not in the bucket, and its entries are acknowledged: it was expired or deleted, or somebody moved the cursor, or the head is an old one that a frozen run put back",
                     next.key
                 ));
+                let write = late_write(&next);
+                if now < write.until {
+                    late = Some(late.map_or(write, |late| late.and(write)));
+                }
                 // Or the head itself is an old one that a frozen writer put back: it is not trusted further.
                 self.suspect = true;
                 // Its place in the chain stays taken: it shows the gap. Its digest is not said: perhaps nobody stored it.
@@ -60,6 +67,10 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
                 head.next = Some(next);
             }
             self.head.fold(head.done, head.next);
+        }
+        self.head.expect(late);
+        if let Some(late) = late.filter(|late| first <= late.last) {
+            return Err(self.wait_for(late, "the cursor, which had passed over them, went back"));
         }
         if let Some(next) = pinned.take_if(|next| next.runs >= MOST_RUNS) {
             self.give_up_pinned(
@@ -92,13 +103,9 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
     /// is done; afterwards it is planned anew, and the head says so before anything else happens.
     pub(super) async fn give_up_pinned(&mut self, next: &Next, why: &str) -> Result<()> {
         let Span { first, last, .. } = next.span;
-        let (now, until) = (self.clock.now_ms(), next.until.saturating_add(LATE_WRITE_MS));
-        if now < until {
-            let text = format!(
-                "a run that died announced an object of {first} to {last}, and {why}; nothing is done until its last write can no longer arrive (in {} s)",
-                (until - now).div_ceil(1000)
-            );
-            return Err(Error::new(Kind::Busy, text));
+        let (now, write) = (self.clock.now_ms(), late_write(next));
+        if now < write.until {
+            return Err(self.wait_for(write, why));
         }
         self.report.warnings.push(format!(
             "an object of {first} to {last} was announced by a run that died and could not be written ({why}); its entries are planned anew"
@@ -107,4 +114,18 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         let head = Head { next: None, ..self.head().clone() };
         self.source.attend(self.head.write(self.store, head, now)).await
     }
+
+    fn wait_for(&self, Late { first, last, until }: Late, why: &str) -> Error {
+        let left = until.saturating_sub(self.clock.now_ms()).div_ceil(1000);
+        let text = format!(
+            "a run that died announced an object of {first} to {last}, and {why}; nothing is done until its last write can no longer arrive (in {left} s)"
+        );
+        Error::new(Kind::Busy, text)
+    }
+}
+
+/// What the run that announced this may still write.
+fn late_write(next: &Next) -> Late {
+    let Span { first, last, .. } = next.span;
+    Late { first: first.position, last: last.position, until: next.until.saturating_add(LATE_WRITE_MS) }
 }

@@ -100,6 +100,11 @@ async fn an_old_head_that_was_put_back_is_found_out_by_the_listing() {
 /// A run that has looked, and is frozen before it learns that no object begins with its first entry; then
 /// others run to the end. Returns its future, and the head that it knew.
 async fn frozen_before_announcing(world: &mut World) -> (Pin<Box<dyn Future<Output = Report>>>, Vec<u8>) {
+    frozen_at_listing(world, 1).await
+}
+
+/// The same, where it is the run's so-manieth listing.
+async fn frozen_at_listing(world: &mut World, nth: usize) -> (Pin<Box<dyn Future<Output = Report>>>, Vec<u8>) {
     world.send(&[1, 1]);
     world.set("max_messages", 1);
     let head = world.bucket.read(&world.head_key()).unwrap();
@@ -107,7 +112,8 @@ async fn frozen_before_announcing(world: &mut World) -> (Pin<Box<dyn Future<Outp
     let mut frozen = Box::pin(async move { function.invoke(None, &clock, &mut |_| {}).await });
     let looked = world.bucket.requests().len();
     poll_fn(|context| {
-        if world.bucket.requests()[looked..].contains(&Op::List) {
+        let requests = world.bucket.requests();
+        if requests[looked..].iter().filter(|op| **op == Op::List).count() >= nth {
             return Poll::Ready(());
         }
         frozen.as_mut().poll(context).map(|report| panic!("{report:?}"))
@@ -277,4 +283,41 @@ async fn a_run_that_found_no_head_looks_again_once_the_subscription_is_its_own()
         assert_eq!((report.outcome, report.error.is_none()), (Outcome::NothingToDo, true), "{k}: {report:?}");
         world.assert_exactly_once();
     }
+}
+
+/// Found by a history: nothing is acknowledged behind an open message, so the cursor tells it nothing either.
+#[tokio::test]
+async fn a_writer_that_wakes_stores_nothing_behind_an_open_message() {
+    let mut world = World::begun().await;
+    let mut chunks = world.chunks("big", 2).into_iter();
+    world.topic.append(chunks.next().unwrap());
+    let (frozen, head) = frozen_at_listing(&mut world, 2).await;
+    assert_eq!(world.objects().len(), 2);
+    world.bucket.plant(&world.head_key(), &head, &[]).unwrap();
+    let report = frozen.await;
+    assert_eq!((report.outcome, report.objects.len()), (Outcome::Busy, 0), "{report:?}");
+    world.topic.append(chunks.next().unwrap());
+    world.clock = Clock::starting_at(NOW + 30 * 60_000);
+    world.drain(4).await;
+    world.assert_exactly_once();
+}
+
+/// Found by a history: its writer may only be frozen.
+#[tokio::test]
+async fn an_announced_object_that_the_cursor_passed_over_is_waited_for_where_the_cursor_goes_back() {
+    let mut world = World::begun().await;
+    let at = world.send(&[1, 1]);
+    world.dies_before_storing().await;
+    world.topic.set_mark_delete(SUBSCRIPTION, at[1]);
+    world.send(&[1]);
+    assert_eq!(world.run().await.outcome, Outcome::Stored);
+    for back in [at[0], Position::new(at[0].ledger, -1)] {
+        world.topic.set_mark_delete(SUBSCRIPTION, back);
+        let report = world.run().await;
+        assert_eq!((report.outcome, world.objects().len()), (Outcome::Busy, 2), "{report:?}");
+        assert_eq!(world.mark_delete(), back);
+    }
+    world.clock = Clock::starting_at(NOW + 30 * 60_000);
+    world.drain(4).await;
+    world.assert_exactly_once();
 }
