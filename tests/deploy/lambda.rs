@@ -23,7 +23,7 @@ security_group = "sg-1"
 token_secret   = "tdmq-backup/orders"
 "#;
 
-fn world() -> World {
+pub fn world() -> World {
     let world = World::start();
     world.rule(RULE);
     world

@@ -22,7 +22,7 @@ execution_role = "tdmq-backup"
 log_topic      = "set-1/topic-1"
 "#;
 
-fn world() -> World {
+pub fn world() -> World {
     let mut world = World::start();
     world.env.push(("TDMQ_BACKUP_TOKEN".into(), TOKEN.into()));
     world.rule(RULE);

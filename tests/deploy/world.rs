@@ -88,6 +88,10 @@ impl World {
 
     /// Our command line, with the rule of this world.
     pub fn run(&self, target: &str, arguments: &[&str]) -> Run {
+        Run(self.command(target, arguments).output().unwrap())
+    }
+
+    pub fn command(&self, target: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tdmq-backup"));
         command.args(arguments).args(["--target", target, "--rule"]).arg(self.path("rule.toml"));
         if arguments[0] == "deploy" {
@@ -111,7 +115,7 @@ impl World {
             command.env(name, value);
         }
         command.envs(self.env.iter().cloned());
-        Run(command.output().unwrap())
+        command
     }
 
     /// What the next invocations answer.

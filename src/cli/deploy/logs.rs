@@ -93,7 +93,7 @@ fn as_json(function: &Deployed, last: Option<&(String, Value)>) -> Value {
 pub struct Logs {
     #[command(flatten)]
     place: Place,
-    /// Goes on as runs end, until it is interrupted
+    /// Goes on as runs end, until Ctrl-C: exit code 130, as of every program that is interrupted
     #[arg(long)]
     follow: bool,
     /// The reports as they are, a line each

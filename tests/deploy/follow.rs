@@ -1,0 +1,83 @@
+//! `logs --follow`: the log goes on until somebody ends it.
+
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::world::World;
+use crate::{lambda, scf};
+
+/// Several looks at the log, on a busy machine.
+const LIMIT: Duration = Duration::from_secs(120);
+const SIGINT: i32 = 2;
+
+/// Whoever follows, and the lines as they come.
+struct Follower {
+    child: Child,
+    lines: mpsc::Receiver<String>,
+}
+
+impl Follower {
+    fn of(world: &World, target: &str) -> Self {
+        let mut command = world.command(target, &["logs", "--follow"]);
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (tell, lines) = mpsc::channel();
+        let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        let errors = tell.clone();
+        thread::spawn(move || BufReader::new(stdout).lines().try_for_each(|line| tell.send(line.unwrap())));
+        thread::spawn(move || BufReader::new(stderr).lines().try_for_each(|line| errors.send(line.unwrap())));
+        Follower { child, lines }
+    }
+
+    /// The next line, of a run that stored so many messages.
+    #[track_caller]
+    fn row(&self, messages: u64) {
+        let line = self.lines.recv_timeout(LIMIT).unwrap_or_else(|why| panic!("no row of {messages} messages: {why}"));
+        assert!(line.contains(&format!("stored         {messages} messages in 1 objects")), "{messages}: {line}");
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn followed(world: &World, target: &str) {
+    world.run(target, &["deploy"]).ok();
+    let run = |messages: u64| {
+        world.replies(&[json!({ "outcome": "stored", "messages": messages, "objects": [{}] })]);
+        world.run(target, &["invoke"]).ok();
+    };
+    run(1);
+    run(2);
+    let mut follower = Follower::of(world, target);
+    follower.row(1);
+    follower.row(2);
+    // Each of these is seen at a later look, which finds all that came before once more.
+    for messages in [3, 4] {
+        run(messages);
+        follower.row(messages);
+    }
+    let id = follower.child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    // Both of its pipes end with it: nothing else was said.
+    assert_eq!(follower.lines.recv_timeout(LIMIT), Err(mpsc::RecvTimeoutError::Disconnected));
+    assert_eq!(follower.child.wait().unwrap().signal(), Some(SIGINT), "which a shell calls exit code 130");
+}
+
+#[test]
+fn whoever_follows_the_log_on_lambda_sees_each_run_once_until_it_is_interrupted() {
+    followed(&lambda::world(), "lambda");
+}
+
+#[test]
+fn whoever_follows_the_log_on_scf_sees_each_run_once_until_it_is_interrupted() {
+    followed(&scf::world(), "scf");
+}
