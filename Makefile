@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 CARGO ?= cargo
 
-.PHONY: help demo package deploy status logs invoke delete test test-real test-deploy pulsar-table crash-matrix simulate check bench fmt
+.PHONY: help demo package watch deploy status logs invoke delete test test-real test-deploy pulsar-table crash-matrix simulate check bench fmt
 
 help: ## What there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -13,6 +13,13 @@ demo: ## The whole thing in one command: a broker and a bucket in this process, 
 
 package: ## The function's zip in dist/: TARGET=scf or TARGET=lambda, with RULE=rule.toml in it
 	@handler/package "$(TARGET)" "$(RULE)"
+
+# From PyPI, below target/.
+cargo_lambda = tests/real/components watch >&2 && "$${REAL_DIR:-target/real}/bin/cargo-lambda" lambda
+here = --invoke-address 127.0.0.1 --invoke-port "$(or $(PORT),9000)"
+
+watch: ## RULE's function on this machine, under cargo lambda watch, until Ctrl-C; PORT=9000. make invoke TARGET=watch EVENT=file sends it an event
+	@TDMQ_BACKUP_RULE="$$(realpath "$(or $(RULE),rule.toml)")" && export TDMQ_BACKUP_RULE && $(cargo_lambda) watch $(here) --locked --package tdmq-backup-handler --bin bootstrap
 
 test: ## Everything in process, then against real Pulsar, a real S3 server and the Lambda emulator
 	$(CARGO) test --locked --workspace
@@ -35,7 +42,11 @@ logs: ## The runs of RULE's function, a row each. FOLLOW=1 goes on
 	@$(cloud) logs $(place) $(if $(FOLLOW),--follow)
 
 invoke: ## Runs RULE's function once on TARGET; EVENT=file, {} by default
+ifeq ($(TARGET),watch)
+	@$(cargo_lambda) invoke $(here) $(if $(EVENT),--data-file "$(EVENT)",--data-ascii '{}')
+else
 	@$(cloud) invoke $(place) $(if $(EVENT),--event "$(EVENT)")
+endif
 
 delete: ## Removes RULE's function from TARGET; objects and the subscription stay. DRAIN=1 empties the subscription first; DRY_RUN=1 changes nothing
 	@$(cloud) delete $(place) $(if $(DRAIN),--drain) $(if $(DRY_RUN),--dry-run)

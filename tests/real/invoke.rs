@@ -22,6 +22,24 @@ pub fn all_but_the_last_are_stored_once(stage: &Stage, sent: &[Value], last: u64
     assert_eq!(ids(stored.collect()), ids(sent[..sent.len() - last as usize].iter().collect()));
 }
 
+/// Each file of `events/`, where a function runs; `sent` has come already, one message more than the rule puts into an object. What is
+/// left behind is looked at too.
+pub fn every_event_file_is_answered(stage: &Stage, mut sent: Vec<Value>, invoke: impl Fn(&str) -> Value) {
+    let all = sent.len() as u64;
+    invoke(r#"{"max_objects":20}"#);
+    for (name, event) in events::all() {
+        sent.extend(stage.produce("python", "keys", &[]));
+        let before = (stage.files(), stage.standing().mark_delete);
+        events::check(&name, all, &invoke(&event));
+        if name == "dry-run.json" {
+            assert_eq!((stage.files(), stage.standing().mark_delete), before);
+        }
+        invoke(r#"{"max_objects":20}"#);
+    }
+    stage.is_at_rest(&sent[sent.len() - 1]["id"]);
+    all_but_the_last_are_stored_once(stage, &sent, all);
+}
+
 #[test]
 fn the_program_does_what_every_event_file_asks_for_and_a_dry_run_changes_nothing() {
     let mut stage = Stage::new("invoke");

@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::broker::ask;
 use crate::events;
 use crate::harness::{SUBSCRIPTION, Stage, component};
-use crate::invoke::all_but_the_last_are_stored_once;
+use crate::invoke::every_event_file_is_answered;
 use crate::package::unpacked;
 
 /// The emulator with one function in it.
@@ -114,23 +114,11 @@ fn every_event_that_a_platform_sends_stores_what_has_come_and_a_second_one_finds
 #[test]
 fn every_event_file_is_answered_with_what_it_asks_for() {
     let mut stage = Stage::new("lambda-events");
-    let mut sent = stage.produce("python", "keys", &[]);
-    let all = sent.len() as u64;
-    stage.number("max_messages", all - 1);
+    let sent = stage.produce("python", "keys", &[]);
+    stage.number("max_messages", sent.len() as u64 - 1);
     let lambda = Lambda::of(&stage);
-    lambda.invoke(r#"{"max_objects":20}"#);
-    for (name, event) in events::all() {
-        sent.extend(stage.produce("python", "keys", &[]));
-        let before = (stage.files(), stage.standing().mark_delete);
-        events::check(&name, all, &lambda.invoke(&event));
-        if name == "dry-run.json" {
-            assert_eq!((stage.files(), stage.standing().mark_delete), before);
-        }
-        lambda.invoke(r#"{"max_objects":20}"#);
-    }
+    every_event_file_is_answered(&stage, sent, |event| lambda.invoke(event));
     lambda.keeps_secrets_of(&stage);
-    stage.is_at_rest(&sent[sent.len() - 1]["id"]);
-    all_but_the_last_are_stored_once(&stage, &sent, all);
 }
 
 #[test]

@@ -41,4 +41,5 @@ mod table;
 mod tls;
 mod topics;
 mod transactions;
+mod watch;
 mod wire;
