@@ -48,8 +48,8 @@ else
 	@$(cloud) invoke $(place) $(if $(EVENT),--event "$(EVENT)")
 endif
 
-delete: ## Removes RULE's function from TARGET; objects and the subscription stay. DRAIN=1 empties the subscription first; DRY_RUN=1 changes nothing
-	@$(cloud) delete $(place) $(if $(DRAIN),--drain) $(if $(DRY_RUN),--dry-run)
+delete: ## Removes RULE's function from TARGET; objects and the subscription stay. DRAIN=1 empties the subscription first, UNSUBSCRIBE=1 removes it (asks for its name; CONFIRM=name in scripts); DRY_RUN=1 changes nothing
+	@$(cloud) delete $(place) $(if $(DRAIN),--drain) $(if $(UNSUBSCRIBE),--unsubscribe) $(if $(CONFIRM),--confirm "$(CONFIRM)") $(if $(DRY_RUN),--dry-run)
 
 test-deploy: ## Deployment, with the vendors' tools against a fake of both clouds
 	@tests/deploy/run

@@ -32,7 +32,7 @@ async fn main() -> anyhow::Result<ExitCode> {
     if let Some(address) = scf::address(|name| env::var(name).ok())? {
         let shell = Shell::cold_start();
         let run = async |event: &Value, request: &str, deadline| shell.invoke(event, request, deadline).await;
-        return Ok(match scf::serve(&address, old_at, run).await? {
+        return Ok(match scf::serve(&address, old_at, shell.time_limit(), run).await? {
             Ended::Old => ExitCode::SUCCESS,
             Ended::Over => ExitCode::FAILURE,
         });

@@ -45,12 +45,14 @@ pub enum Ended {
 }
 
 /// Serves invocations with `run`, which gets the event, its request's id and the deadline in ms since the epoch (0:
-/// not known), until the instance has to end or is old, which it is at `old_at`.
+/// not known), until the instance has to end or is old, which it is at `old_at`. An event whose headers do not say what it
+/// may take may take `unsaid`.
 ///
 /// An error means that the runtime API does not work: the process should end with it.
 pub async fn serve(
     address: &str,
     old_at: Instant,
+    unsaid: Option<Duration>,
     run: impl AsyncFn(&Value, &str, u64) -> Answer,
 ) -> anyhow::Result<Ended> {
     let api = Api::new(address);
@@ -73,7 +75,7 @@ pub async fn serve(
         let reply = match known {
             // It was carried out, and the platform has not got the answer.
             Some((_, reply)) => reply,
-            None => answer(&run, &invocation, &clock).await,
+            None => answer(&run, &invocation, unsaid, &clock).await,
         };
         let sent = send(&api, &reply).await;
         if reply.last {
@@ -99,8 +101,14 @@ struct Reply {
     last: bool,
 }
 
-async fn answer(run: &impl AsyncFn(&Value, &str, u64) -> Answer, invocation: &Invocation, clock: &Clock) -> Reply {
-    let deadline = invocation.time_limit.map_or(0, |limit| clock.now_ms().saturating_add(limit));
+async fn answer(
+    run: &impl AsyncFn(&Value, &str, u64) -> Answer,
+    invocation: &Invocation,
+    unsaid: Option<Duration>,
+    clock: &Clock,
+) -> Reply {
+    let limit = invocation.time_limit.or(unsaid.map(|limit| limit.as_millis() as u64));
+    let deadline = limit.map_or(0, |limit| clock.now_ms().saturating_add(limit));
     let Answer { outcome, last } = match serde_json::from_slice::<Value>(&invocation.body) {
         Ok(event) => run(&event, &invocation.request, deadline).await,
         Err(_) => Answer::not_json(&invocation.body),

@@ -8,7 +8,7 @@ use serde_json::Value;
 use tdmq_backup::event::Event;
 use tdmq_backup::report::{Outcome, Report};
 use tdmq_backup::run::Function;
-use tdmq_backup::{Clock, Error, Kind};
+use tdmq_backup::{Clock, Error, Kind, ticks};
 
 use crate::panics::caught;
 
@@ -54,6 +54,12 @@ pub struct Shell(Result<Function, Error>);
 impl Shell {
     pub fn cold_start() -> Self {
         Shell(Function::load(packaged_rule().as_deref(), Clock::system()))
+    }
+
+    /// What a run may take where SCF does not say: as long as the function that is deployed with this rule. `None` where the
+    /// rule is wrong, and there are no runs.
+    pub fn time_limit(&self) -> Option<Duration> {
+        self.0.as_ref().ok().map(|function| ticks::of_scf(function.rule().interval))
     }
 
     /// One run. `deadline_ms` is the platform's, ms since the epoch; one that has passed means that it is
@@ -124,6 +130,22 @@ fn logged(error: &Error) -> Failed {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_time_limit_that_scf_does_not_say_is_the_timeout_that_is_deployed() {
+        let of = |interval: &str| {
+            let text = format!(
+                "name = 'r'\nservice_url = 'pulsar://h'\ntopic = 'persistent://t/n/orders'\nsubscription = 's'\nbucket = 'bucket'\n\
+                 region = 'r'\nendpoint = 'http://h'\ninterval = '{interval}'"
+            );
+            let keys = |name: &str| name.starts_with("AWS_").then(|| "key".to_owned());
+            let function = Function::new(tdmq_backup::Rule::from_toml(&text).unwrap(), keys, Clock::system());
+            Shell(function).time_limit().map(|limit| limit.as_secs())
+        };
+        let all = ["5m", "301s", "7m", "13m", "15m"].map(of);
+        assert_eq!(all, [285, 285, 225, 465, 885].map(Some));
+        assert_eq!(Shell(Err(Error::new(Kind::Invalid, "no rule"))).time_limit(), None);
+    }
 
     #[test]
     fn a_deadline_in_the_past_is_not_known_and_one_to_come_is_what_is_left() {

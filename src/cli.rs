@@ -35,7 +35,7 @@ enum Command {
     Status(deploy::logs::Status),
     /// The runs of the rule's function, a row each
     Logs(deploy::logs::Logs),
-    /// Removes the rule's function. Objects and the subscription stay
+    /// Removes the rule's function; objects stay, and so does the subscription unless it is asked for
     Delete(deploy::delete::Delete),
 }
 

@@ -37,6 +37,7 @@ pub mod span;
 pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod ticks;
 mod tls;
 mod vault;
 

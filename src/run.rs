@@ -1,6 +1,7 @@
 //! One invocation: a rule, the time there is, and the wire put together.
 
 mod partitions;
+pub mod subscription;
 
 use std::borrow::Cow;
 use std::env;
@@ -245,11 +246,7 @@ impl Tick<'_> {
     }
 
     fn topic(&self, partition: i32, partitioned: bool) -> TopicName {
-        let mut topic = self.rule.topic.clone();
-        if partitioned {
-            topic.topic = format!("{}-partition-{partition}", topic.topic);
-        }
-        topic
+        partition_of(&self.rule.topic, partition, partitioned)
     }
 }
 
@@ -279,6 +276,15 @@ fn one_partition_for(start: Start, partitions: u32) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// One partition of a topic that has some; the topic itself where it has none.
+fn partition_of(topic: &TopicName, partition: i32, partitioned: bool) -> TopicName {
+    let mut topic = topic.clone();
+    if partitioned {
+        topic.topic = format!("{}-partition-{partition}", topic.topic);
+    }
+    topic
 }
 
 /// The topic that a partition belongs to: objects of `t-partition-3` stand beside those of its siblings.

@@ -21,7 +21,7 @@ async fn events_served(old_at: Instant, last: bool) -> (usize, Option<Ended>) {
         Answer { outcome: Ok(json!({})), last }
     };
     // After its scripts the API is gone.
-    let ended = serve(&api.address().to_string(), old_at, run).await.ok();
+    let ended = serve(&api.address().to_string(), old_at, None, run).await.ok();
     (served.get(), ended)
 }
 
@@ -31,6 +31,31 @@ async fn an_instance_ends_after_its_reply_when_it_is_an_hour_old_or_has_to() {
     assert_eq!(events_served(now, false).await, (1, Some(Ended::Old)));
     assert_eq!(events_served(now + OLD_AFTER, true).await, (1, Some(Ended::Over)));
     assert_eq!(events_served(now + OLD_AFTER, false).await, (3, None));
+}
+
+#[tokio::test]
+async fn an_event_without_a_time_limit_ends_with_the_timeout_that_is_deployed() {
+    let clock = Clock::system();
+    for (header, unsaid, expected) in [
+        ("", Some(285_000), Some(285_000)),
+        ("time_limit_in_ms: soon\r\n", Some(285_000), Some(285_000)),
+        ("time_limit_in_ms: 60000\r\n", Some(285_000), Some(60_000)),
+        ("", None, None),
+    ] {
+        let text = format!("HTTP/1.1 200 OK\r\n{header}Content-Length: 2\r\n\r\n{{}}");
+        let api = Http::start(vec![vec![Step::send(text), Step::Close]; 3]).await.unwrap();
+        let seen = Cell::new(None);
+        let run = async |_: &Value, _: &str, deadline| {
+            seen.set(Some(deadline));
+            Answer { outcome: Ok(json!({})), last: true }
+        };
+        let before = clock.now_ms();
+        serve(&api.address().to_string(), clock.now() + OLD_AFTER, unsaid.map(Duration::from_millis), run)
+            .await
+            .unwrap();
+        let range = expected.map_or(0..=0, |limit| before + limit..=clock.now_ms() + limit);
+        assert!(range.contains(&seen.get().unwrap()), "{header:?}, {unsaid:?}: {seen:?} is not in {range:?}");
+    }
 }
 
 #[test]

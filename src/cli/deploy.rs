@@ -17,7 +17,9 @@ mod lambda;
 pub mod logs;
 mod scf;
 mod schedule;
+mod standing;
 mod steps;
+mod unsubscribe;
 mod wanted;
 
 use std::collections::BTreeMap;
@@ -165,7 +167,9 @@ impl Deploy {
         let mut found = before::rule(&rule, cloud.target, &cloud.region, keys.is_some());
         let default = || PathBuf::from(format!("dist/tdmq-backup-{}-{}.zip", cloud.target.name(), rule.name));
         let package = self.package.clone().unwrap_or_else(default);
-        let (bytes, size) = before::package(&package, &self.place.rule).unwrap_or_else(|problem| {
+        let checked =
+            before::package(&package, &self.place.rule).and_then(|held| before::program(&package).map(|()| held));
+        let (bytes, size) = checked.unwrap_or_else(|problem| {
             found.problems.push(problem);
             Default::default()
         });

@@ -16,7 +16,7 @@ impl Cluster<'_> {
     ///
     /// Errors: `Busy` where somebody else holds it. `Invalid` where the broker does not say where it stands.
     pub(crate) async fn standing(&self, topic: &TopicName, subscription: &str) -> Result<Option<Position>> {
-        let mut consumer = match Consumer::attach(self, topic, self.of(topic, subscription, Initial::Latest)).await {
+        let mut consumer = match self.reader_of_its_name(topic, subscription).await {
             Ok(mut reader) => {
                 let bounds = reader.bounds().await?;
                 reader.close().await;
@@ -49,6 +49,15 @@ impl Cluster<'_> {
         let from = from.map(|at| Position::new(at.ledger, at.entry.saturating_add(1)));
         let reader = Subscription { from, ..self.of(topic, &format!("{subscription}.dry.{tag}"), initial) };
         Consumer::attach(self, topic, reader).await
+    }
+
+    /// Refused with `NotAllowedError` where the subscription exists.
+    pub(super) async fn reader_of_its_name<'c>(
+        &'c self,
+        topic: &TopicName,
+        subscription: &str,
+    ) -> Result<Consumer<'c>> {
+        Consumer::attach(self, topic, self.of(topic, subscription, Initial::Latest)).await
     }
 
     fn of(&self, topic: &TopicName, name: &str, initial: Initial) -> Subscription {

@@ -8,6 +8,7 @@
 //!
 //! Owns the order of entries and the memory they may take. Does not own what is done with them.
 
+mod leave;
 mod place;
 mod reattach;
 mod schema;

@@ -38,4 +38,5 @@ mod spool;
 mod spread;
 mod start;
 mod tls;
+mod unsubscribe;
 mod world;

@@ -1,6 +1,7 @@
 //! What must be so before anything is deployed: everything that is wrong, at once, each with what to do.
 
 use std::path::Path;
+use std::process::Command;
 
 use tdmq_backup::Rule;
 
@@ -208,6 +209,24 @@ pub fn package(path: &Path, rule: &Path) -> Result<(Vec<u8>, u64), String> {
             path.display()
         )),
     }
+}
+
+/// Of the program in it: what the platforms do not have, or do not take, as `tests/check-package` says.
+pub fn program(path: &Path) -> Result<(), String> {
+    let check = Command::new("bash").arg("tests/check-package").arg(path).output();
+    let output = check.map_err(|error| {
+        format!("package: bash cannot be started ({error}), which the check of the package needs: install it")
+    })?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned()).concat();
+    let said: Vec<&str> = said.lines().map(|line| line.trim_start_matches("check-package: ")).collect();
+    Err(format!(
+        "package: {} is not one that the platforms run: {}: run make package again in the project's directory, without PROGRAM=",
+        path.display(),
+        said.join("; ")
+    ))
 }
 
 /// Whether a zip file of ours has this rule in it, where it stands uncompressed behind its name.

@@ -64,7 +64,7 @@ pub async fn carry(store: &impl Store, rule: &Rule, from: &str) -> Result<Carrie
 }
 
 /// Where the partitions of the rule's topic lie, below a prefix. Those of `t-partition-3` lie with their siblings.
-fn topic_folder(rule: &Rule) -> String {
+pub(super) fn topic_folder(rule: &Rule) -> String {
     let topic = &rule.topic;
     let name = match (topic.partition(), topic.topic.rsplit_once("-partition-")) {
         (Some(_), Some((name, _))) => name,
@@ -75,7 +75,7 @@ fn topic_folder(rule: &Rule) -> String {
 }
 
 /// `partition=0`, …: one listing for each, however many objects they hold.
-async fn partitions(store: &impl Store, folder: &str) -> Result<Vec<String>> {
+pub(super) async fn partitions(store: &impl Store, folder: &str) -> Result<Vec<String>> {
     let mut found = Vec::new();
     let mut after: Option<String> = None;
     loop {

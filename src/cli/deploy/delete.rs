@@ -4,11 +4,11 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use tdmq_backup::{Error, Kind, Rule};
+use tdmq_backup::{Clock, Error, Kind, Rule};
 
 use super::cloud::{Cloud, Reply};
 use super::wanted::{Deployed, Target, text};
-use super::{Place, lambda, scf};
+use super::{Place, lambda, scf, unsubscribe};
 
 /// Runs of a drain. One run takes `max_objects` objects of each partition.
 const MOST_RUNS: u32 = 200;
@@ -22,6 +22,12 @@ pub struct Delete {
     /// First runs the function until the subscription owes nothing
     #[arg(long)]
     drain: bool,
+    /// Then removes the subscription from the topic, with all that it still owes; its name must be typed
+    #[arg(long)]
+    unsubscribe: bool,
+    /// The subscription's name, for a script that cannot be asked to type it
+    #[arg(long, value_name = "SUBSCRIPTION", requires = "unsubscribe")]
+    confirm: Option<String>,
     /// Prints every call, and changes nothing
     #[arg(long)]
     dry_run: bool,
@@ -29,8 +35,33 @@ pub struct Delete {
 
 impl Delete {
     pub async fn run(self) -> Result<ExitCode> {
+        let clock = Clock::system();
         let rule = self.place.rule()?;
         let cloud = self.place.cloud(&rule);
+        let found = self.found(&cloud, &rule)?;
+        if found.is_none() {
+            println!("there is no function {} on {} in {}", rule.name, cloud.target.name(), cloud.region);
+        }
+        let removes = self.unsubscribe && self.is_confirmed(found.is_some(), &cloud, &rule, &clock).await?;
+        if let Some(found) = &found {
+            self.remove(found, &cloud, &rule)?;
+        }
+        if found.is_some() {
+            println!("stays: every object and head below {}/{}", rule.bucket, rule.prefix);
+        }
+        match (removes, self.dry_run) {
+            (true, true) => {
+                println!("# UNSUBSCRIBE {:?} from {} at {}", rule.subscription, rule.topic, rule.service_url)
+            }
+            (true, false) => unsubscribe::remove(&rule, &clock).await?,
+            (false, _) if found.is_some() && !self.unsubscribe => the_subscription_stays(&rule),
+            (false, _) => {}
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// The function, if it is ours; in a dry run also one of which nobody could be asked.
+    fn found(&self, cloud: &Cloud, rule: &Rule) -> Result<Option<Deployed>> {
         let found = match cloud.find(&rule.name) {
             Err(error) if self.dry_run => {
                 eprintln!("warning: the cloud was not asked what is there ({error:#})");
@@ -39,16 +70,41 @@ impl Delete {
             }
             found => found?,
         };
-        let Some(found) = found else {
-            println!("there is no function {} on {} in {}", rule.name, cloud.target.name(), cloud.region);
-            return Ok(ExitCode::SUCCESS);
-        };
-        if !found.ours || found.name != rule.name {
+        if let Some(found) = found.as_ref().filter(|found| !found.ours || found.name != rule.name) {
             let text = format!("name: {:?} was not made by tdmq-backup for this rule; nothing was removed", found.name);
             bail!(Error::new(Kind::Invalid, text));
         }
+        Ok(found)
+    }
+
+    /// Whether there is a subscription, and its removal is meant. Before anything else is done.
+    async fn is_confirmed(&self, is_there: bool, cloud: &Cloud, rule: &Rule, clock: &Clock) -> Result<bool> {
+        let looked = match unsubscribe::is_free(cloud, rule) {
+            Ok(()) => unsubscribe::look(rule, clock).await,
+            Err(error) => Err(error),
+        };
+        let owed = match looked {
+            Err(error) if self.dry_run => {
+                eprintln!("warning: {error:#}");
+                return Ok(true);
+            }
+            looked => looked?,
+        };
+        if owed.partitions == 0 {
+            println!("there is no subscription {:?} of {}", rule.subscription, rule.topic);
+            return Ok(false);
+        }
+        unsubscribe::say(rule, owed, self.drain && is_there);
+        if !self.dry_run {
+            unsubscribe::confirm(rule, self.confirm.as_deref())?;
+        }
+        Ok(true)
+    }
+
+    /// The function, after a drain where one is asked for.
+    fn remove(&self, found: &Deployed, cloud: &Cloud, rule: &Rule) -> Result<()> {
         let calls = match cloud.target {
-            Target::Scf => scf::delete(&cloud.region, &found),
+            Target::Scf => scf::delete(&cloud.region, found),
             Target::Lambda => lambda::delete(&cloud.region, &found.name),
         };
         if self.dry_run {
@@ -58,14 +114,13 @@ impl Delete {
                 println!("{}", cloud.invoke_call(&rule.name, "{}").shown());
             }
             calls.iter().for_each(|call| println!("{}", call.shown()));
-            stays(&rule);
-            return Ok(ExitCode::SUCCESS);
+            return Ok(());
         }
         if self.drain {
             if found.timer {
                 cloud.timer(&rule.name, false)?;
             }
-            if let Err(error) = drain(&cloud, &rule.name) {
+            if let Err(error) = drain(cloud, &rule.name) {
                 if found.timer {
                     cloud.timer(&rule.name, true)?;
                 }
@@ -81,17 +136,14 @@ impl Delete {
             }
             println!("{} {}: done", call.service, call.action);
         }
-        stays(&rule);
-        Ok(ExitCode::SUCCESS)
+        Ok(())
     }
 }
 
-/// What is left when the function is gone.
-fn stays(rule: &Rule) {
-    println!("stays: every object and head below {}/{}", rule.bucket, rule.prefix);
+fn the_subscription_stays(rule: &Rule) {
     println!(
         "stays: subscription {:?} of {}. Nothing acknowledges for it now: its backlog grows, and where the namespace has a backlog \
-         quota that holds producers back, it ends by blocking them. Remove the subscription in the console if nobody is to go on from it",
+         quota that holds producers back, it ends by blocking them. make delete with UNSUBSCRIBE=1 removes it, if nobody is to go on from it",
         rule.subscription, rule.topic
     );
 }

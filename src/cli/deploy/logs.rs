@@ -8,6 +8,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use tdmq_backup::Clock;
 
+use super::standing::{self, Standing};
 use super::wanted::Deployed;
 use super::{Place, shown, text};
 use crate::cli::summary::instant;
@@ -29,14 +30,29 @@ pub struct Status {
 impl Status {
     pub async fn run(self) -> Result<ExitCode> {
         let clock = Clock::system();
-        let cloud = self.place.cloud(&self.place.rule()?);
+        let rule = self.place.rule()?;
+        let cloud = self.place.cloud(&rule);
         let mut rows = vec![HEADINGS.map(str::to_owned)];
+        let mut by_heads = false;
         for mut function in cloud.ours()? {
             function.paused = cloud.is_paused(&function)?;
-            let last = cloud.reports(&function.name, clock.now_ms().saturating_sub(BACK_MS), 1)?.pop();
+            let from = clock.now_ms().saturating_sub(BACK_MS);
+            let last = cloud.reports(&function.name, from, 1).unwrap_or_else(|error| {
+                eprintln!("warning: {}: the log of its runs was not read: {error:#}", function.name);
+                Vec::new()
+            });
+            let last = last.last();
+            let heads = match last {
+                Some(_) => Vec::new(),
+                None => standing::standing(&function, &rule, &cloud.region, &clock).await.unwrap_or_else(|error| {
+                    eprintln!("warning: {}: its heads were not read: {error:#}", function.name);
+                    Vec::new()
+                }),
+            };
+            by_heads |= !heads.is_empty();
             match self.json {
-                true => println!("{}", as_json(&function, last.as_ref())),
-                false => rows.push(row(&function, last.as_ref())),
+                true => println!("{}", as_json(&function, last, &heads)),
+                false => rows.push(row(&function, last, &heads)),
             }
         }
         match rows.len() {
@@ -44,15 +60,24 @@ impl Status {
             1 => println!("no function on {} in {} was made by tdmq-backup", self.place.target.name(), cloud.region),
             _ => table(&rows),
         }
+        if by_heads && !self.json {
+            println!(
+                "head: no run is in the log of the last day; this is what the head in the bucket says, written with each object"
+            );
+        }
         Ok(ExitCode::SUCCESS)
     }
 }
 
 const HEADINGS: [&str; 7] = ["RULE", "STATE", "EVERY", "LAST RUN", "OUTCOME", "COMPLETE THROUGH", "BACKLOG"];
 
-fn row(function: &Deployed, last: Option<&(String, Value)>) -> [String; 7] {
+fn row(function: &Deployed, last: Option<&(String, Value)>, heads: &[Standing]) -> [String; 7] {
     let nothing = Value::Null;
-    let (at, report) = last.map_or(("none in a day", &nothing), |(at, report)| (at.as_str(), report));
+    let report = last.map_or(&nothing, |(_, report)| report);
+    let [at, outcome] = match last {
+        Some((at, report)) => [at.clone(), shown(report, "/outcome")],
+        None => standing::shown(heads).unwrap_or_else(|| ["none in a day", "-"].map(str::to_owned)),
+    };
     let timer = match function.timer {
         true if function.paused => format!("{}, off", every(function)),
         true => every(function),
@@ -62,8 +87,8 @@ fn row(function: &Deployed, last: Option<&(String, Value)>) -> [String; 7] {
         function.name.clone(),
         function.state.clone(),
         timer,
-        at.to_owned(),
-        shown(report, "/outcome"),
+        at,
+        outcome,
         complete_through(report),
         shown(report, "/backlog_entries"),
     ]
@@ -78,7 +103,7 @@ fn complete_through(report: &Value) -> String {
     report["complete_through"].as_u64().and_then(instant).unwrap_or_else(|| "-".to_owned())
 }
 
-fn as_json(function: &Deployed, last: Option<&(String, Value)>) -> Value {
+fn as_json(function: &Deployed, last: Option<&(String, Value)>, heads: &[Standing]) -> Value {
     json!({
         "rule": function.name,
         "state": function.state,
@@ -86,6 +111,7 @@ fn as_json(function: &Deployed, last: Option<&(String, Value)>) -> Value {
         "deployed": function.facts,
         "last_run": last.map(|(at, _)| at),
         "report": last.map(|(_, report)| report),
+        "heads": standing::as_json(heads),
     })
 }
 

@@ -3,11 +3,7 @@
 //! SCF's timer is a cron of seven fields: minutes that an hour does not divide by leave a shorter gap at each hour's end.
 
 use tdmq_backup::Rule;
-
-/// What the platform ends before the next tick, seconds.
-const SPARE: u64 = 15;
-/// The longest that both platforms let a function run, seconds.
-const LONGEST: u64 = 900;
+pub use tdmq_backup::ticks::{last_gap, timeout};
 
 /// Whole minutes between ticks; `None` where the interval is none.
 pub fn minutes(rule: &Rule) -> Option<u64> {
@@ -18,19 +14,6 @@ pub fn minutes(rule: &Rule) -> Option<u64> {
 /// SCF's cron: second, minute, hour, day, month, week, year.
 pub fn cron(minutes: u64) -> String {
     format!("0 */{minutes} * * * * *")
-}
-
-/// The gap at the end of an hour, in minutes; the interval itself where it divides the hour.
-pub fn last_gap(minutes: u64) -> u64 {
-    match 60 % minutes {
-        0 => minutes,
-        rest => rest,
-    }
-}
-
-/// Seconds that a run may take: the smallest gap between two ticks, less [`SPARE`], at most [`LONGEST`].
-pub fn timeout(smallest_gap: u64) -> u64 {
-    (smallest_gap * 60 - SPARE).min(LONGEST)
 }
 
 /// What an interval that does not divide the hour means on SCF.
