@@ -2,6 +2,9 @@
 //! `tests/deploy/run` installs the tools and runs these.
 
 mod follow;
+mod heads;
 mod lambda;
+mod package;
 mod scf;
+mod unsubscribe;
 mod world;

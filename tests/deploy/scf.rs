@@ -5,7 +5,7 @@ use tdmq_backup::testing::bucket::Bucket;
 
 use crate::world::{TOKEN, World};
 
-const RULE: &str = r#"
+pub const RULE: &str = r#"
 name         = "orders-backup"
 service_url  = "http://pulsar-abc.tdmq.ap-gz.qcloud.tencenttdmq.com:8080"
 topic        = "persistent://pulsar-abc/prod/orders"

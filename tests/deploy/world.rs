@@ -5,6 +5,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -15,8 +16,8 @@ pub struct World {
     folder: tempfile::TempDir,
     fake: Child,
     port: String,
-    /// What the package's bootstrap is.
-    content: RefCell<String>,
+    /// The package's bootstrap.
+    program: RefCell<Vec<u8>>,
     /// More of the environment of what is run.
     pub env: Vec<(String, String)>,
 }
@@ -35,6 +36,28 @@ fn tools() -> PathBuf {
 
 fn here() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/deploy")
+}
+
+/// What passes for the program: a library that asks of glibc what every version has. With `content` it is another one.
+fn stand_in(content: &str) -> Vec<u8> {
+    static COMPILED: OnceLock<Vec<u8>> = OnceLock::new();
+    let compiled = COMPILED.get_or_init(|| compiled(&[]));
+    [compiled, content.as_bytes()].concat()
+}
+
+/// A program that the C compiler makes with these arguments.
+pub fn compiled(arguments: &[&str]) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let code = "int puts(const char *); const char place[] = \"src/drain\"; int f(void) { return puts(place); }";
+    fs::write(folder.path().join("f.c"), code).unwrap();
+    let made = Command::new("cc")
+        .args(["-shared", "-fPIC", "-nostartfiles", "-o", "f", "f.c"])
+        .args(arguments)
+        .current_dir(folder.path())
+        .status()
+        .expect("a C compiler, which building needs too");
+    assert!(made.success());
+    fs::read(folder.path().join("f")).unwrap()
 }
 
 impl World {
@@ -56,7 +79,7 @@ impl World {
             "scf": { "endpoint": format!("127.0.0.1:{port}"), "version": "2018-04-16" } });
         fs::create_dir(folder.path().join(".tccli")).unwrap();
         fs::write(folder.path().join(".tccli/default.configure"), scf.to_string()).unwrap();
-        World { folder, fake, port, content: RefCell::new("first".into()), env: Vec::new() }
+        World { folder, fake, port, program: RefCell::new(stand_in("first")), env: Vec::new() }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -65,7 +88,12 @@ impl World {
 
     /// The package has another program from now on.
     pub fn package(&self, content: &str) {
-        content.clone_into(&mut self.content.borrow_mut());
+        self.program(stand_in(content));
+    }
+
+    /// The same, whatever it is.
+    pub fn program(&self, program: Vec<u8>) {
+        *self.program.borrow_mut() = program;
         self.pack();
     }
 
@@ -76,7 +104,7 @@ impl World {
 
     /// The package of the rule, with a stand-in for the program.
     fn pack(&self) {
-        fs::write(self.path("bootstrap"), self.content.borrow().as_bytes()).unwrap();
+        fs::write(self.path("bootstrap"), self.program.borrow().as_slice()).unwrap();
         let made = Command::new(tools().join("python"))
             .args(["-B".as_ref(), Path::new(env!("CARGO_MANIFEST_DIR")).join("handler/package.py").as_os_str()])
             .args(["package.zip", "bootstrap", "rule.toml"].map(|name| self.path(name)))

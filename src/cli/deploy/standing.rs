@@ -1,6 +1,7 @@
 //! What the heads in the bucket say of a function whose runs left no log: how far they came, not when they ran.
 
 use std::env;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
@@ -11,6 +12,9 @@ use tdmq_backup::{Clock, Rule};
 use super::carry::{partitions, topic_folder};
 use super::wanted::{Deployed, is_aws, text};
 use crate::cli::summary::instant;
+
+/// What looking at one function's heads may take.
+const LOOKING: Duration = Duration::from_secs(20);
 
 /// One partition's head.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +31,7 @@ pub struct Standing {
 /// the store is reached as it says.
 pub async fn standing(function: &Deployed, rule: &Rule, region: &str, clock: &Clock) -> Result<Vec<Standing>> {
     let rule = rule_of(function, rule, region)?;
-    let store = store_of(&rule, |name| env::var(name).ok(), *clock)?;
+    let store = store_of(&rule, |name| env::var(name).ok(), *clock)?.until(clock.now() + LOOKING);
     let folder = format!("{}{}", rule.prefix, topic_folder(&rule));
     let mut found = Vec::new();
     for name in partitions(&store, &folder).await? {

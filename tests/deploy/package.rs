@@ -1,0 +1,45 @@
+//! What is in the package, looked at before anything is called.
+
+use crate::scf::world;
+use crate::world::compiled;
+
+#[test]
+fn a_package_that_the_platforms_do_not_run_is_not_deployed() {
+    let world = world();
+    let newer = std::fs::read("/bin/sh").unwrap();
+    // Nothing packs it smaller.
+    let mut state = 1_u32;
+    let mut noise = || {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        state as u8
+    };
+    let large = (0..5 << 20).map(|_| noise()).collect();
+    for (program, reason) in [
+        (b"#!/bin/sh".to_vec(), "bootstrap is not for x86-64"),
+        (newer, "CentOS 7 has 2.17"),
+        (large, "bytes, more than 4194304"),
+        (
+            linked_with("libelsewhere.so.7"),
+            "libelsewhere.so.7; bootstrap needs these libraries, which the platforms may not have",
+        ),
+    ] {
+        world.program(program);
+        for arguments in [&["deploy"][..], &["deploy", "--dry-run"]] {
+            let text = world.run("scf", arguments).refused();
+            assert!(text.contains(reason) && text.contains("run make package again"), "{reason} in {text}");
+            assert_eq!(world.calls(), []);
+        }
+    }
+    world.package("one that is as it should be");
+    world.run("scf", &["deploy"]).ok();
+}
+
+/// A program that needs a library of this name.
+fn linked_with(name: &str) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let library = folder.path().join("library.so");
+    std::fs::write(&library, compiled(&[&format!("-Wl,-soname,{name}")])).unwrap();
+    compiled(&["-Wl,--no-as-needed", library.to_str().unwrap()])
+}
