@@ -41,5 +41,6 @@ mod table;
 mod tls;
 mod topics;
 mod transactions;
+mod unsubscribe;
 mod watch;
 mod wire;
