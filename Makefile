@@ -4,6 +4,7 @@ SHELL := /bin/bash
 CARGO ?= cargo
 
 .PHONY: help demo package watch deploy status logs invoke delete test test-real test-deploy pulsar-table crash-matrix simulate check bench fmt
+.PHONY: help demo package deploy status logs invoke smoke delete test test-real test-deploy pulsar-table crash-matrix simulate check bench fmt
 
 help: ## What there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -47,6 +48,9 @@ ifeq ($(TARGET),watch)
 else
 	@$(cloud) invoke $(place) $(if $(EVENT),--event "$(EVENT)")
 endif
+
+smoke: ## On a live account, after deploy and one message to the topic: a verdict on each fact that only an account shows
+	@$(cloud) smoke $(place)
 
 delete: ## Removes RULE's function from TARGET; objects and the subscription stay. DRAIN=1 empties the subscription first, UNSUBSCRIBE=1 removes it (asks for its name; CONFIRM=name in scripts); DRY_RUN=1 changes nothing
 	@$(cloud) delete $(place) $(if $(DRAIN),--drain) $(if $(UNSUBSCRIBE),--unsubscribe) $(if $(CONFIRM),--confirm "$(CONFIRM)") $(if $(DRY_RUN),--dry-run)

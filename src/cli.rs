@@ -35,6 +35,8 @@ enum Command {
     Status(deploy::logs::Status),
     /// The runs of the rule's function, a row each
     Logs(deploy::logs::Logs),
+    /// After the first deployment: one run, and a verdict on what is not known without an account
+    Smoke(deploy::smoke::Smoke),
     /// Removes the rule's function; objects stay, and so does the subscription unless it is asked for
     Delete(deploy::delete::Delete),
 }
@@ -73,6 +75,7 @@ impl Cli {
                 Command::Deploy(deploy) => deploy.run().await,
                 Command::Status(status) => status.run().await,
                 Command::Logs(logs) => logs.run().await,
+                Command::Smoke(smoke) => smoke.run().await,
                 Command::Delete(delete) => delete.run().await,
             }
         })

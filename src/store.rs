@@ -33,6 +33,8 @@ use crate::encode::spool::Body;
 pub use credentials::Keys;
 pub use endpoint::Addressing;
 pub use limits::Limits;
+#[cfg(feature = "cli")]
+pub use s3::PROBES;
 pub use s3::{S3, Settings};
 
 /// The most that [`Store::read_small`] takes.

@@ -17,6 +17,7 @@ mod lambda;
 pub mod logs;
 mod scf;
 mod schedule;
+pub mod smoke;
 mod standing;
 mod steps;
 mod unsubscribe;

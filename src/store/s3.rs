@@ -17,6 +17,8 @@
 //! | Abort | yes | an upload ends once |
 
 mod parts;
+#[cfg(feature = "cli")]
+mod probe;
 mod read;
 mod upload;
 
@@ -37,6 +39,8 @@ use super::limits::Allowance;
 use super::stream::Timed;
 use super::{Addressing, Download, Expect, Found, Held, Keys, Limits, Listed, Store, Upload, UploadId, Version, wire};
 use crate::{Clock, Error, Kind, Result};
+#[cfg(feature = "cli")]
+pub use probe::PROBES;
 use upload::check;
 
 /// Everything that one bucket's client is made from.

@@ -49,6 +49,8 @@ pub enum Op {
     Complete,
     /// AbortMultipartUpload.
     Abort,
+    /// DeleteObject.
+    Delete,
 }
 
 impl Op {
@@ -58,7 +60,8 @@ impl Op {
             Method::PUT => Op::Put,
             Method::POST if query.contains("uploadId=") => Op::Complete,
             Method::POST => Op::Create,
-            Method::DELETE => Op::Abort,
+            Method::DELETE if query.contains("uploadId=") => Op::Abort,
+            Method::DELETE => Op::Delete,
             Method::HEAD => Op::Head,
             _ if query.contains("list-type=") => Op::List,
             _ => Op::Get,

@@ -6,5 +6,6 @@ mod heads;
 mod lambda;
 mod package;
 mod scf;
+mod smoke;
 mod unsubscribe;
 mod world;
