@@ -61,8 +61,10 @@ pub(super) fn readable(headers: &HeaderMap, head: bool) -> Vec<(String, String)>
         // COS names user metadata its own way when it takes a request for one of its own kind.
         if let Some(rest) = name.strip_prefix("x-amz-meta-").or_else(|| name.strip_prefix("x-cos-meta-")) {
             kept.push((format!("x-amz-meta-{rest}"), value.to_owned()));
-        } else if name == "x-amz-server-side-encryption" || name == "x-cos-server-side-encryption" {
-            kept.push(("x-amz-server-side-encryption".to_owned(), value.to_owned()));
+        } else if let Some(rest @ ("server-side-encryption" | "storage-class")) =
+            name.strip_prefix("x-amz-").or_else(|| name.strip_prefix("x-cos-"))
+        {
+            kept.push((format!("x-amz-{rest}"), value.to_owned()));
         } else if name == "etag" || (head && name == "content-length" && value.parse::<i64>().is_ok()) {
             kept.push((name.to_owned(), value.to_owned()));
         }

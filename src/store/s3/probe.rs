@@ -50,3 +50,31 @@ impl S3 {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Clock;
+    use crate::store::Addressing;
+    use crate::testing::bucket::Bucket;
+
+    #[tokio::test]
+    async fn what_is_no_probe_is_not_removed() {
+        let bucket = Bucket::start().await.unwrap();
+        let store = S3::new(bucket.settings(Addressing::Path), Clock::starting_at(0)).unwrap();
+        let others = ["tdmq/_smoke/t/1.gz", "tdmq/_head.json", "_smoke", "my_smoke/1", "tdmq/my_smoke/1"];
+        let probes = ["_smoke/1", "tdmq/_smoke/1"];
+        for key in others.iter().chain(&probes) {
+            bucket.plant(key, b"object", &[]).unwrap();
+        }
+        for key in others {
+            assert_eq!(store.remove_probe(key).await.unwrap_err().kind(), Kind::Invalid, "{key}");
+        }
+        for key in probes {
+            store.remove_probe(key).await.unwrap();
+        }
+        let mut left = others.map(str::to_owned);
+        left.sort();
+        assert_eq!(bucket.keys(), left);
+    }
+}
