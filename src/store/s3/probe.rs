@@ -62,7 +62,7 @@ mod tests {
     async fn what_is_no_probe_is_not_removed() {
         let bucket = Bucket::start().await.unwrap();
         let store = S3::new(bucket.settings(Addressing::Path), Clock::starting_at(0)).unwrap();
-        let others = ["tdmq/_smoke/t/1.gz", "tdmq/_head.json", "_smoke", "my_smoke/1", "tdmq/my_smoke/1"];
+        let others = ["tdmq/_smoke/t/1.gz", "tdmq/_head.json", "_head.json", "my_smoke/1", "tdmq/my_smoke/1"];
         let probes = ["_smoke/1", "tdmq/_smoke/1"];
         for key in others.iter().chain(&probes) {
             bucket.plant(key, b"object", &[]).unwrap();
