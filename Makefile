@@ -3,8 +3,7 @@
 SHELL := /bin/bash
 CARGO ?= cargo
 
-.PHONY: help demo package watch deploy status logs invoke delete test test-real test-deploy pulsar-table crash-matrix simulate check bench fmt
-.PHONY: help demo package deploy status logs invoke smoke delete test test-real test-deploy pulsar-table crash-matrix simulate check bench fmt
+.PHONY: help demo package watch deploy status logs invoke smoke delete test test-real test-deploy pulsar-table crash-matrix simulate check bench fmt
 
 help: ## What there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
