@@ -1,6 +1,6 @@
 //! What is in the package, looked at before anything is called.
 
-use crate::scf::world;
+use crate::scf::{RULE, world};
 use crate::world::compiled;
 
 #[test]
@@ -34,6 +34,16 @@ fn a_package_that_the_platforms_do_not_run_is_not_deployed() {
     }
     world.package("one that is as it should be");
     world.run("scf", &["deploy"]).ok();
+}
+
+#[test]
+fn the_file_that_ca_file_names_belongs_to_the_package_whatever_it_is_called() {
+    let world = world();
+    let authority = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    std::fs::write(world.path("authority.crt"), authority.cert.pem()).unwrap();
+    let rule = RULE.replace("http://pulsar-abc", "https://pulsar-abc").replace(":8080", ":8443");
+    world.rule(&rule.replace("subscription", "ca_file = \"./authority.crt\"\nsubscription"));
+    world.run("scf", &["deploy", "--dry-run"]).ok();
 }
 
 /// A program that needs a library of this name.
