@@ -102,3 +102,16 @@ async fn a_subscription_that_is_held_or_read_by_another_function_or_out_of_reach
     assert!(text.contains("the role's key in TDMQ_BACKUP_TOKEN"), "{text}");
     assert_eq!((world.changes(), topic.subscription("backup").unwrap().backlog), (vec![], 3));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rule_that_was_edited_and_not_deployed_removes_nothing_that_its_function_does_not_read() {
+    let (mut world, broker, topic) = world().await;
+    topic.subscribe_at_earliest("billing");
+    world.rule(&at(&broker, &RULE.replace("\"backup\"", "\"billing\"")));
+    for arguments in [&["--confirm", "billing"][..], &["--drain", "--confirm", "billing"], &["--dry-run"]] {
+        let text = world.run("scf", &[&REMOVE, arguments].concat()).refused();
+        assert!(text.contains("reads subscription \"backup\"") && text.contains("nothing was removed"), "{text}");
+    }
+    assert_eq!(world.changes(), [""; 0]);
+    assert!(topic.subscription("billing").is_some() && topic.subscription("backup").is_some());
+}

@@ -6,6 +6,7 @@ use std::fs::{self, File};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 
@@ -94,10 +95,12 @@ fn cargo_lambda(port: &str, action: &str) -> Command {
     command
 }
 
-/// Below the range of outgoing connections: nobody else takes it before it is listened on, and a connection to it is never one to itself.
+/// Below the range of outgoing connections, and each once: neither another test nor a connection of ours takes it before it
+/// is listened on.
 fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
     let begin = (std::process::id() % 12_000) as u16;
-    let mut ports = (0..12_000).map(|at| 20_000 + (begin + at) % 12_000);
+    let mut ports = (0..12_000).map(|_| 20_000 + (begin + NEXT.fetch_add(1, Relaxed)) % 12_000);
     ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap()
 }
 

@@ -42,7 +42,7 @@ impl Delete {
         if found.is_none() {
             println!("there is no function {} on {} in {}", rule.name, cloud.target.name(), cloud.region);
         }
-        let removes = self.unsubscribe && self.is_confirmed(found.is_some(), &cloud, &rule, &clock).await?;
+        let removes = self.unsubscribe && self.is_confirmed(found.as_ref(), &cloud, &rule, &clock).await?;
         if let Some(found) = &found {
             self.remove(found, &cloud, &rule)?;
         }
@@ -78,7 +78,8 @@ impl Delete {
     }
 
     /// Whether there is a subscription, and its removal is meant. Before anything else is done.
-    async fn is_confirmed(&self, is_there: bool, cloud: &Cloud, rule: &Rule, clock: &Clock) -> Result<bool> {
+    async fn is_confirmed(&self, found: Option<&Deployed>, cloud: &Cloud, rule: &Rule, clock: &Clock) -> Result<bool> {
+        found.map_or(Ok(()), |found| unsubscribe::is_of(found, rule))?;
         let looked = match unsubscribe::is_free(cloud, rule) {
             Ok(()) => unsubscribe::look(rule, clock).await,
             Err(error) => Err(error),
@@ -94,7 +95,7 @@ impl Delete {
             println!("there is no subscription {:?} of {}", rule.subscription, rule.topic);
             return Ok(false);
         }
-        unsubscribe::say(rule, owed, self.drain && is_there);
+        unsubscribe::say(rule, owed, self.drain && found.is_some());
         if !self.dry_run {
             unsubscribe::confirm(rule, self.confirm.as_deref())?;
         }

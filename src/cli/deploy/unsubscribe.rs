@@ -10,6 +10,7 @@ use tdmq_backup::run::subscription::{Owed, owed, unsubscribe};
 use tdmq_backup::{Clock, Error, Kind, Rule};
 
 use super::cloud::Cloud;
+use super::wanted::{Deployed, identity};
 
 /// What all the questions to the broker may take.
 const ASKING: Duration = Duration::from_secs(120);
@@ -29,10 +30,24 @@ pub async fn look(rule: &Rule, clock: &Clock) -> Result<Owed> {
     })?)
 }
 
+/// The function that goes reads this very subscription, and not what the rule's file said before it was edited.
+pub fn is_of(found: &Deployed, rule: &Rule) -> Result<()> {
+    let deployed = found.identity();
+    if found.facts.is_empty() || deployed == identity(rule) {
+        return Ok(());
+    }
+    let [topic, subscription, _] = deployed;
+    let text = format!(
+        "UNSUBSCRIBE: the function {:?} reads subscription {subscription:?} of {topic}, and the rule's file says {:?} of {}; nothing was \
+         removed: put the rule back as it is deployed, or deploy it first",
+        found.name, rule.subscription, rule.topic
+    );
+    bail!(Error::new(Kind::Invalid, text))
+}
+
 /// Nobody else of ours goes on from this subscription.
 pub fn is_free(cloud: &Cloud, rule: &Rule) -> Result<()> {
-    let shard = rule.shard.map(|shard| format!("{}/{}", shard.index, shard.of)).unwrap_or_default();
-    let [topic, subscription] = [rule.topic.to_string(), rule.subscription.clone()];
+    let [topic, subscription, shard] = identity(rule);
     let other = cloud.ours()?.into_iter().find(|other| {
         let [its_topic, its_subscription, its_shard] = other.identity();
         let meets = its_shard == shard || its_shard.is_empty() || shard.is_empty();
@@ -98,7 +113,8 @@ pub async fn remove(rule: &Rule, clock: &Clock) -> Result<()> {
         0 => println!("there is no subscription {:?} of {}", rule.subscription, rule.topic),
         _ => println!(
             "gone: subscription {:?} of {}; {} entries that it owed are given up. A rule that is deployed on this prefix again begins \
-             with the earliest entry that the broker still has, and stores nothing twice",
+             with the earliest entry that the broker still has, whatever its start says; what objects below the prefix hold is not \
+             stored again",
             rule.subscription, rule.topic, gone.entries
         ),
     }

@@ -56,10 +56,8 @@ impl Wanted {
         format!("{}_deploy/{}-{}.zip", self.rule.prefix, self.rule.name, &self.digest[..16])
     }
 
-    /// What tells this rule from others, whatever its function is called.
     pub fn identity(&self) -> [String; 3] {
-        let shard = self.rule.shard.map(|shard| format!("{}/{}", shard.index, shard.of)).unwrap_or_default();
-        [self.rule.topic.to_string(), self.rule.subscription.clone(), shard]
+        identity(&self.rule)
     }
 
     /// The prefix that an edited rule had before, where it is still of the same subscription: its heads have to come along,
@@ -70,6 +68,12 @@ impl Wanted {
             && (old.fact("topic"), old.fact("subscription")) == (&topic, &subscription);
         Some(old.fact("prefix")).filter(|prefix| same && *prefix != self.rule.prefix.as_str())
     }
+}
+
+/// What tells a rule from others, whatever its function is called: topic, subscription and shard.
+pub fn identity(rule: &Rule) -> [String; 3] {
+    let shard = rule.shard.map(|shard| format!("{}/{}", shard.index, shard.of)).unwrap_or_default();
+    [rule.topic.to_string(), rule.subscription.clone(), shard]
 }
 
 /// A function as it stands on a cloud.

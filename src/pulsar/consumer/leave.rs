@@ -41,7 +41,9 @@ impl Cluster<'_> {
         let mut given_up = None;
         for left in (0..MOST_TRIES).rev() {
             let Some(mut consumer) = self.existing(topic, subscription).await? else { break };
-            given_up = Some(consumer.backlog().await?.unwrap_or(0));
+            let owed = consumer.backlog().await?.unwrap_or(0);
+            // One that was made by attaching again, while the broker still removed the first, owes something else.
+            given_up.get_or_insert(owed);
             match consumer.unsubscribe().await {
                 Err(error) if error.kind() == Kind::Unavailable && left > 0 => {}
                 done => {
@@ -61,7 +63,7 @@ impl Cluster<'_> {
                 reader.close().await;
                 Ok(None)
             }
-            Err(error) if is_not_allowed(&error) => self.attach(topic, subscription, Initial::Latest).await.map(Some),
+            Err(error) if is_not_allowed(&error) => self.attach(topic, subscription, Initial::Earliest).await.map(Some),
             Err(error) => Err(error),
         }
     }
