@@ -69,7 +69,7 @@ simulate: ## Random histories over a model of broker and bucket: SEED=1 HISTORIE
 check: ## Formatting, lints, documentation, dependencies
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
-	$(CARGO) clippy --locked --workspace --test real -- -D warnings
+	$(CARGO) clippy --locked --workspace --test real --test deploy -- -D warnings
 	$(CARGO) clippy --locked --package tdmq-backup-handler -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --document-private-items --quiet
 	@tests/check-tree

@@ -105,7 +105,7 @@ async fn a_subscription_that_is_held_or_read_by_another_function_or_out_of_reach
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rule_that_was_edited_and_not_deployed_removes_nothing_that_its_function_does_not_read() {
-    let (mut world, broker, topic) = world().await;
+    let (world, broker, topic) = world().await;
     topic.subscribe_at_earliest("billing");
     world.rule(&at(&broker, &RULE.replace("\"backup\"", "\"billing\"")));
     for arguments in [&["--confirm", "billing"][..], &["--drain", "--confirm", "billing"], &["--dry-run"]] {
