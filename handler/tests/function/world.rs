@@ -14,9 +14,12 @@ use tdmq_backup::testing::broker::{Broker, Config, Topic};
 use tdmq_backup::testing::compose::{Composer, Draft};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 pub const SUBSCRIPTION: &str = "backup";
 pub const TOKEN: &str = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJiYWNrdXAifQ.marker";
+/// How long the broker may take to see that a connection is closed.
+const LIMIT: Duration = Duration::from_secs(10);
 const SESSION_TOKEN: &str = "a-session-token-as-long-as-real-ones-are";
 
 pub struct World {
@@ -69,6 +72,13 @@ impl World {
             let mut composer = Composer::new("producer-1").sequence(self.sent).at(1_795_255_200_000 + self.sent);
             self.topic.append(composer.single(Draft::new(format!("{{\"n\":{}}}", self.sent))));
         }
+    }
+
+    /// The broker sees that no connection of ours is left: a moment after the reply, which does not wait for that.
+    pub fn is_let_go_of(&self) -> bool {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let gone = async { timeout(LIMIT, self.broker.until(|broker| broker.connections() == 0)).await };
+        runtime.block_on(gone).is_ok()
     }
 
     /// The keys of objects, heads left out.
