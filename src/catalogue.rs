@@ -73,8 +73,8 @@ impl<'a, S: Store> Catalogue<'a, S> {
         self.newest_behind(None, None).await
     }
 
-    /// The same among those whose key sorts behind `after`, where they hold what was published in its hour or later;
-    /// but for the object `except`.
+    /// The same among those whose key sorts behind `after`, which hold what was published in its hour or later, and but
+    /// for the object `except`.
     pub async fn newest_behind(&self, after: Option<String>, except: Option<&str>) -> Result<Option<Link>> {
         let mut newest: Option<(Span, String)> = None;
         self.each(after, |span, key| {

@@ -4,11 +4,8 @@ use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::{Child, Command};
 
-use serde_json::Value;
-
-use crate::events;
 use crate::harness::{SUBSCRIPTION, Stage, component};
-use crate::invoke::all_but_the_last_are_stored_once;
+use crate::invoke::every_event_file_is_answered;
 use crate::package::unpacked;
 use crate::platform::{Platform, Sent};
 
@@ -48,38 +45,21 @@ impl Drop for Instance {
 #[test]
 fn every_event_file_is_answered_under_scfs_runtime_api_and_a_dry_run_changes_nothing() {
     let mut stage = Stage::new("scf");
-    let mut sent = stage.produce("python", "keys", &[]);
-    let all = sent.len() as u64;
-    stage.number("max_messages", all - 1);
+    let sent = stage.produce("python", "keys", &[]);
+    stage.number("max_messages", sent.len() as u64 - 1);
     let platform = Platform::start();
     let instance = Instance::of(&stage, &platform);
     let mut requests = 0;
-    let mut invoke = |event: &str| -> Value {
+    every_event_file_is_answered(&stage, sent, |event| {
         requests += 1;
         let told = platform.invoke(Sent::new(&format!("request-{requests}"), event));
         serde_json::from_str(&told.unwrap_or_else(|error| panic!("{event}: {error}"))).unwrap()
-    };
-    invoke(r#"{"max_objects":20}"#);
-    for (name, event) in events::all() {
-        sent.extend(stage.produce("python", "keys", &[]));
-        let before = (stage.files(), format!("{:?}", stage.standing().mark_delete));
-        let reply = invoke(&event);
-        events::check(&name, all, &reply);
-        if name == "dry-run.json" {
-            assert_eq!((stage.files(), format!("{:?}", stage.standing().mark_delete)), before);
-        }
-        invoke(r#"{"max_objects":20}"#);
-        let idle = invoke(r#"{"dry_run":true}"#);
-        assert_eq!((&idle["outcome"], &idle["backlog_entries"]), (&"nothing_to_do".into(), &0.into()), "{idle}");
-    }
+    });
     let printed = fs::read_to_string(&instance.log).unwrap();
     for secret in [&stage.variables()["TDMQ_BACKUP_TOKEN"], &component("REAL_S3_SECRET_KEY")] {
         assert!(!printed.contains(secret), "a secret was printed");
     }
     assert_eq!(stage.head()["subscription"], SUBSCRIPTION);
-    drop(instance);
-    stage.is_at_rest(&sent[sent.len() - 1]["id"]);
-    all_but_the_last_are_stored_once(&stage, &sent, all);
 }
 
 #[test]

@@ -49,9 +49,9 @@ pub fn is_of(found: &Deployed, rule: &Rule) -> Result<()> {
 pub fn is_free(cloud: &Cloud, rule: &Rule) -> Result<()> {
     let [topic, subscription, shard] = identity(rule);
     let other = cloud.ours()?.into_iter().find(|other| {
-        let [its_topic, its_subscription, its_shard] = other.identity();
-        let meets = its_shard == shard || its_shard.is_empty() || shard.is_empty();
-        other.name != rule.name && (its_topic, its_subscription) == (topic.clone(), subscription.clone()) && meets
+        let same = (other.fact("topic"), other.fact("subscription")) == (&topic, &subscription);
+        let meets = [&shard, ""].contains(&other.fact("shard")) || shard.is_empty();
+        other.name != rule.name && same && meets
     });
     match other {
         None => Ok(()),
