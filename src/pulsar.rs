@@ -21,6 +21,7 @@ mod frame;
 mod http;
 mod lookup;
 mod permits;
+mod send;
 mod stream;
 
 pub use consumer::{Consumer, Initial, Subscription};

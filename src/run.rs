@@ -1,6 +1,7 @@
 //! One invocation: a rule, the time there is, and the wire put together.
 
 mod partitions;
+pub mod send;
 pub mod subscription;
 
 use std::borrow::Cow;

@@ -11,7 +11,7 @@ use bytes::BytesMut;
 use futures_util::FutureExt;
 use pulsar::proto::{
     AuthData, BaseCommand, CommandAuthResponse, CommandConnect, CommandPing, CommandPong, FeatureFlags,
-    base_command::Type,
+    MessageMetadata, base_command::Type,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout, timeout_at};
@@ -158,6 +158,11 @@ impl Connection {
         frame::put(&mut self.outbox, command, extra);
     }
 
+    /// Queues a SEND with its message.
+    pub fn send_message(&mut self, command: &BaseCommand, metadata: &MessageMetadata, payload: &[u8]) {
+        frame::put_message(&mut self.outbox, command, metadata, payload);
+    }
+
     pub async fn flush(&mut self) -> Result<()> {
         while !self.outbox.is_empty() {
             let written = self.stream.write_buf(&mut self.outbox).await.map_err(|e| self.lost().because(e))?;
@@ -265,6 +270,7 @@ impl Connection {
             command.ack_response.as_mut().and_then(|response| response.message.as_mut()),
             command.consumer_stats_response.as_mut().and_then(|response| response.error_message.as_mut()),
             command.get_schema_response.as_mut().and_then(|response| response.error_message.as_mut()),
+            command.send_error.as_mut().map(|error| &mut error.message),
         ];
         for words in words.into_iter().flatten() {
             *words = token.redact(words);
@@ -329,6 +335,7 @@ pub(crate) fn answered(command: &BaseCommand) -> Option<u64> {
     match command.r#type() {
         Type::Success => command.success.as_ref().map(|c| c.request_id),
         Type::Error => command.error.as_ref().map(|c| c.request_id),
+        Type::ProducerSuccess => command.producer_success.as_ref().map(|c| c.request_id),
         Type::PartitionedMetadataResponse => command.partition_metadata_response.as_ref().map(|c| c.request_id),
         Type::LookupResponse => command.lookup_topic_response.as_ref().map(|c| c.request_id),
         Type::GetLastMessageIdResponse => command.get_last_message_id_response.as_ref().map(|c| c.request_id),

@@ -90,7 +90,9 @@ fn advice(code: ServerError) -> &'static str {
         ServerError::AuthenticationError => {
             "the token was refused; check TDMQ_BACKUP_TOKEN or token_file against the role's key"
         }
-        ServerError::AuthorizationError => "the role may not do this; grant it `consume` on the namespace",
+        ServerError::AuthorizationError => {
+            "the role may not do this; grant it `consume` on the namespace (`produce`, to send)"
+        }
         ServerError::TopicNotFound => {
             "the topic does not exist; check cluster, namespace and topic (nothing is created by a typing mistake)"
         }

@@ -125,6 +125,21 @@ pub(crate) fn put(outbox: &mut BytesMut, command: &BaseCommand, extra: &[u8]) {
     outbox.put_slice(extra);
 }
 
+/// Appends `command` with one message: a frame as a producer sends it, which the broker stores from the checksum on.
+pub(crate) fn put_message(outbox: &mut BytesMut, command: &BaseCommand, metadata: &MessageMetadata, payload: &[u8]) {
+    let mut covered = BytesMut::with_capacity(4 + metadata.encoded_len() + payload.len());
+    covered.put_u32(metadata.encoded_len() as u32);
+    metadata.encode(&mut covered).expect("a BytesMut grows");
+    covered.put_slice(payload);
+    let size = command.encoded_len();
+    outbox.put_u32((4 + size + 6 + covered.len()) as u32);
+    outbox.put_u32(size as u32);
+    command.encode(outbox).expect("a BytesMut grows");
+    outbox.put_u16(CHECKSUM_MAGIC);
+    outbox.put_u32(crc32c::crc32c(&covered));
+    outbox.put_slice(&covered);
+}
+
 fn magic(rest: &Bytes) -> Option<u16> {
     rest.first_chunk::<2>().map(|bytes| u16::from_be_bytes(*bytes))
 }

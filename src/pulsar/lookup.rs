@@ -272,7 +272,7 @@ fn sub_message(field: u32, bytes: &[u8]) -> Vec<u8> {
 }
 
 /// Waits for the answer to a request; nothing else can be under way on a fresh connection.
-async fn answer(connection: &mut Connection, request_id: u64, doing: &str) -> Result<BaseCommand> {
+pub(super) async fn answer(connection: &mut Connection, request_id: u64, doing: &str) -> Result<BaseCommand> {
     let (address, deadline) = (connection.address().clone(), connection.deadline());
     let wait = async {
         loop {

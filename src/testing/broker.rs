@@ -9,7 +9,7 @@
 //! which text, and above all what it does *not* answer. A command is carried out under one lock, so
 //! what a client is told is true when it is told.
 //!
-//! Not here: producers (entries are appended through [`Topic`]), shared subscriptions, transactions,
+//! Not here: batches and chunks of producers (entries are appended through [`Topic`], or sent one by one), shared subscriptions, transactions,
 //! compaction. TLS is put in front of it: [`super::TlsFront`].
 
 mod answer;
@@ -18,6 +18,7 @@ mod cursor;
 mod frame;
 mod http;
 mod log;
+mod produce;
 mod record;
 mod reply;
 mod schema;

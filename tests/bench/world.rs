@@ -65,7 +65,7 @@ impl World {
     pub fn produce(&self, case: &Case) -> Result<()> {
         let mut command = Command::new(Path::new(&variable("REAL_BIN")?).join("python-client"));
         command.args(["produce", "--case", "bulk"]);
-        command.args(["--url", &variable("REAL_BROKER_URL")?, "--token", &variable("REAL_BACKUP_TOKEN")?]);
+        command.args(["--url", &variable("REAL_BROKER_URL")?, "--token", &variable("REAL_ADMIN_TOKEN")?]);
         command.args(["--topic", &self.topic(case), "--count", &case.messages.to_string()]);
         command.args(["--size", &case.size.to_string()]);
         command.args(case.noise.then_some("--noise"));

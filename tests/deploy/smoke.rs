@@ -13,16 +13,21 @@ use crate::world::{Run, TOKEN, World};
 
 const SMOKE: [&str; 3] = ["smoke", "--region", "ap-guangzhou"];
 
+const ADDRESS: &str = "http://pulsar-abc.tdmq.ap-gz.qcloud.tencenttdmq.com:8080";
+
+async fn broker() -> Broker {
+    Broker::start(Config { token: Some(TOKEN.into()), ..Config::default() }).await
+}
+
 async fn world() -> (World, Broker, Bucket) {
-    let broker = Broker::start(Config { token: Some(TOKEN.into()), ..Config::default() }).await;
+    let broker = broker().await;
     let bucket = Bucket::start().await.unwrap();
     let mut world = World::start();
     let (id, secret) = bucket.key_pair();
     for (name, value) in [("AWS_ACCESS_KEY_ID", id), ("AWS_SECRET_ACCESS_KEY", secret), ("TDMQ_BACKUP_TOKEN", TOKEN)] {
         world.env.push((name.into(), value.into()));
     }
-    let rule =
-        on_bucket(RULE, &bucket).replace("http://pulsar-abc.tdmq.ap-gz.qcloud.tencenttdmq.com:8080", &broker.url());
+    let rule = on_bucket(RULE, &bucket).replace(ADDRESS, &broker.url());
     world.rule(&rule.replace("prefix  ", "storage_class = \"STANDARD_IA\"\nprefix"));
     (world, broker, bucket)
 }
@@ -107,4 +112,35 @@ async fn what_is_not_so_is_false_and_what_did_not_show_is_not_seen() {
     let text = smoke(json!({ "outcome": "nothing_to_do", "objects": [], "complete_through": 1 })).ok();
     assert!(text.contains("warning: remove tdmq/_smoke/"), "{text}");
     assert_eq!(bucket.keys().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_message_that_is_sent_is_the_one_whose_file_is_looked_for() {
+    let (world, first, bucket) = world().await;
+    world.run("scf", &["deploy", "--region", "ap-guangzhou"]).ok();
+    let name = "persistent://pulsar-abc/prod/orders";
+    first.topic(name).append(Composer::new("producer-1").single(Draft::new("{\"n\":1}")));
+    let report = report(&world).await;
+    // On another broker like it, the message that is sent lies where the one lay that the report has stored.
+    let second = broker().await;
+    let topic = second.topic(name);
+    world.rule(&on_bucket(RULE, &bucket).replace(ADDRESS, &second.http_url()));
+    let smoke = |replies: &[Value]| -> String {
+        world.replies(replies);
+        world.run("scf", &[&SMOKE[..], &["--send", "{\"n\":2}"]].concat()).text()
+    };
+    let what = "a message that was sent is a file under the delivery path";
+    let (receipt, place) = ("TDMQ: a message that is sent has a receipt", topic.entries().len());
+    let text = smoke(&[report.clone()]);
+    let sent = topic.entries().remove(place);
+    assert_eq!((&sent.payload[..], verdict(&text, receipt).as_str()), (&b"{\"n\":2}"[..], "true"), "{text}");
+    assert_eq!(report["objects"][0]["first_id"], sent.position.to_string());
+    assert_eq!(verdict(&text, what), "true", "{text}");
+    // Another message, and the same object: the run has not come to it.
+    let text = smoke(&[report]);
+    assert_eq!((topic.entries().len(), verdict(&text, what).as_str()), (2, "not seen"), "{text}");
+    assert!(text.contains("not come to the message yet"), "{text}");
+    let too_long = "x".repeat(65_537);
+    assert!(world.run("scf", &[&SMOKE[..], &["--send", &too_long]].concat()).refused().contains("64 KB"));
+    assert_eq!(topic.entries().len(), 2);
 }

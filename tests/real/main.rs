@@ -35,6 +35,7 @@ mod records;
 mod replay;
 mod scf;
 mod second;
+mod send;
 mod start;
 mod stores;
 mod table;

@@ -34,6 +34,7 @@ mod removed;
 mod schemas;
 mod secrets;
 mod seek_event;
+mod send;
 mod spool;
 mod spread;
 mod start;

@@ -2,11 +2,13 @@
 //!
 //! ```text
 //!  probes ─────▶ the store, with this shell's keys: below {prefix}_smoke/, and removed again
-//!  one run ────▶ of the deployed function, which stores the message that was sent to the topic
+//!  --send ─────▶ one message to the topic, with this shell's token
+//!  one run ────▶ of the deployed function, which stores the message
 //!                 └─▶ its report, and the objects that it names ─▶ a verdict for each fact
 //! ```
 //!
-//! Owns: the facts and what decides them. It deploys nothing and sends nothing. What was not seen is said to be that.
+//! Owns: the facts and what decides them. It deploys nothing, and sends nothing that was not asked for: other
+//! subscriptions of the topic get the message too. What was not seen is said to be that.
 
 mod probes;
 
@@ -18,7 +20,9 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use clap::Args;
 use serde_json::Value;
+use tdmq_backup::run::send::{Sent, send};
 use tdmq_backup::run::store_of;
+use tdmq_backup::span::Span;
 use tdmq_backup::store::{SHA256, Store};
 use tdmq_backup::{Clock, Error, Kind, Rule};
 
@@ -26,13 +30,18 @@ use super::Place;
 use super::cloud::Reply;
 use super::wanted::{Target, list, text};
 
-/// What all questions to the store may take.
+/// Of a message that is sent.
+const MOST_BYTES: usize = 64 << 10;
+/// What all questions to the store may take, or to the broker.
 const ASKING: Duration = Duration::from_secs(60);
 
 #[derive(Args)]
 pub struct Smoke {
     #[command(flatten)]
     place: Place,
+    /// Sends this text to the topic first, as one message: every subscription gets it. The token's role needs `produce`
+    #[arg(long, value_name = "TEXT", value_parser = message)]
+    send: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,13 +92,19 @@ impl Smoke {
         }
         let store = store_of(&rule, |name| env::var(name).ok(), clock)?.until(clock.now() + ASKING);
         let mut facts = probes::ask(&store, &rule, clock.now_ms()).await;
+        let mut sent = None;
+        if let Some(text) = &self.send {
+            let (fact, at) = sent_to(&rule, text, &clock).await;
+            facts.push(fact);
+            sent = at;
+        }
         let reply = cloud.invoke(&rule.name, "{}")?;
         // A run may take longer than the probes' time.
         let store = store.until(clock.now() + ASKING);
         match &reply {
             Reply::Report(report) => {
                 facts.extend(of_a_run(report, &rule));
-                facts.push(delivered(report, &rule, &store).await);
+                facts.push(delivered(report, &rule, sent, &store).await);
             }
             Reply::Failed(said) => facts.push(Fact::new("a run of the deployed function succeeds", false, said)),
         }
@@ -133,12 +148,38 @@ fn of_a_run(report: &Value, rule: &Rule) -> Vec<Fact> {
     ]
 }
 
+/// As the vendor guide's test has it.
+fn message(text: &str) -> Result<String, &'static str> {
+    match text.len() {
+        1..=MOST_BYTES => Ok(text.to_owned()),
+        _ => Err("the message is 1 byte to 64 KB"),
+    }
+}
+
+/// Sends the message, and says what came of that.
+async fn sent_to(rule: &Rule, text: &str, clock: &Clock) -> (Fact, Option<Sent>) {
+    let fact = |verdict, seen| Fact::new("TDMQ: a message that is sent has a receipt", verdict, seen);
+    match send(rule, text.as_bytes(), clock.now_ms(), clock.now() + ASKING).await {
+        Ok(sent) => (fact(Verdict::True, format!("message {}", sent.position)), Some(sent)),
+        // It may be stored, and nobody has said so.
+        Err(error) if error.kind() == Kind::Unknown => (fact(Verdict::False, error.chain()), None),
+        Err(error) => (fact(Verdict::NotSeen, error.chain()), None),
+    }
+}
+
 /// The vendor guide's test: a message was sent, and its file lies under the delivery path.
-async fn delivered(report: &Value, rule: &Rule, store: &impl Store) -> Fact {
+async fn delivered(report: &Value, rule: &Rule, sent: Option<Sent>, store: &impl Store) -> Fact {
     let what = "a message that was sent is a file under the delivery path";
-    let keys: Vec<String> = list(report, "/objects").iter().map(|object| text(object, "/key")).collect();
+    let stored = list(report, "/objects");
+    let keys: Vec<String> =
+        stored.iter().filter(|object| holds(object, sent)).map(|object| text(object, "/key")).collect();
     if keys.is_empty() {
-        return Fact::new(what, Verdict::NotSeen, "nothing was new: send one message of at most 64 KB, and again");
+        let why = match sent {
+            Some(_) if stored.is_empty() => "the run stored nothing: another one may have taken the message; again",
+            Some(_) => "the run has not come to the message yet: again, when the backlog is stored",
+            None => "nothing was new: SEND=text sends a message, or send one of at most 64 KB, and again",
+        };
+        return Fact::new(what, Verdict::NotSeen, why);
     }
     for key in &keys {
         let seen = match store.look(key).await {
@@ -150,6 +191,13 @@ async fn delivered(report: &Value, rule: &Rule, store: &impl Store) -> Fact {
         return Fact::new(what, false, seen);
     }
     Fact::new(what, true, keys.join(", "))
+}
+
+/// Whether an object of the report spans the message; any does where nothing is known of one.
+fn holds(object: &Value, sent: Option<Sent>) -> bool {
+    let Some(Sent { partition, position }) = sent else { return true };
+    let covers = Span::of_key(&text(object, "/key")).is_some_and(|span| span.covers(position));
+    covers && object["partition"].as_i64().is_none_or(|of| of == i64::from(partition))
 }
 
 /// What one run cannot show.

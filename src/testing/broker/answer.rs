@@ -60,7 +60,10 @@ impl State {
         Next::Read
     }
 
-    fn refuse(&mut self, to: u64, command: &BaseCommand, error: ServerError, text: &str) -> Next {
+    pub(super) fn refuse(&mut self, to: u64, command: &BaseCommand, error: ServerError, text: &str) -> Next {
+        if let Some(send) = &command.send {
+            return self.refuse_message(to, send, error, text);
+        }
         self.reply_some(to, reply::refused(command, error, text));
         if command.connect.is_some() { Next::Flush } else { Next::Read }
     }
@@ -93,6 +96,11 @@ impl State {
             Type::GetLastMessageId => self.last_message_id(from, command),
             Type::ConsumerStats => self.stats(from, command),
             Type::GetSchema => command.get_schema.as_ref().map_or(Next::Drop, |request| self.schema(from, request)),
+            Type::Producer => command.producer.as_ref().map_or(Next::Drop, |c| self.produce(from, command, c)),
+            Type::Send => {
+                let message = self.answering.map(|(index, _)| self.commands[index].rest.clone()).unwrap_or_default();
+                command.send.as_ref().map_or(Next::Drop, |send| self.send_message(from, send, message))
+            }
             Type::CloseConsumer | Type::Unsubscribe => self.leave(from, command, kind),
             _ => self.refuse(from, command, ServerError::NotAllowedError, "not a command of this broker"),
         }

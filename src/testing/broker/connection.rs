@@ -79,8 +79,8 @@ async fn send_frames(mut write: OwnedWriteHalf, mut queue: mpsc::UnboundedReceiv
 }
 
 async fn read_commands(read: &mut OwnedReadHalf, shared: &Shared, id: u64) {
-    while let Some(raw) = frame::read(read).await {
-        match receive(raw, shared, id).await {
+    while let Some((raw, rest)) = frame::read(read).await {
+        match receive(raw, rest, shared, id).await {
             Some(Next::Read) => {}
             Some(Next::Flush) => {
                 shared.lock().put(id, Out::Close);
@@ -91,12 +91,12 @@ async fn read_commands(read: &mut OwnedReadHalf, shared: &Shared, id: u64) {
     }
 }
 
-async fn receive(raw: Bytes, shared: &Shared, id: u64) -> Option<Next> {
+async fn receive(raw: Bytes, rest: Bytes, shared: &Shared, id: u64) -> Option<Next> {
     let command = BaseCommand::decode(raw.clone()).ok()?;
     let kind = Type::try_from(command.r#type).ok()?;
     let (index, act) = {
         let mut state = shared.lock();
-        state.commands.push(Recorded { connection: id, kind, command: command.clone(), raw, answered: false });
+        state.commands.push(Recorded { connection: id, kind, command: command.clone(), raw, rest, answered: false });
         (state.commands.len() - 1, state.script.hit(kind))
     };
     shared.changed.notify_waiters();

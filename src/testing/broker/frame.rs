@@ -101,8 +101,9 @@ pub(super) fn message_head(command: &BaseCommand, broker: Option<&[u8]>, body: &
     head.freeze()
 }
 
-/// The next command's bytes. None at the end of the stream, and for what is not this protocol.
-pub(super) async fn read<R: AsyncRead + Unpin>(stream: &mut R) -> Option<Bytes> {
+/// The next command's bytes, and what follows them: only a SEND has it. None at the end of the stream, and for what
+/// is not this protocol.
+pub(super) async fn read<R: AsyncRead + Unpin>(stream: &mut R) -> Option<(Bytes, Bytes)> {
     let total = stream.read_u32().await.ok()? as usize;
     if !(4..=MAX_FRAME).contains(&total) {
         return None;
@@ -111,5 +112,5 @@ pub(super) async fn read<R: AsyncRead + Unpin>(stream: &mut R) -> Option<Bytes> 
     stream.read_exact(&mut frame).await.ok()?;
     let size = u32::from_be_bytes(*frame.first_chunk()?) as usize;
     let frame = Bytes::from(frame);
-    (4 + size <= total).then(|| frame.slice(4..4 + size))
+    (4 + size <= total).then(|| (frame.slice(4..4 + size), frame.slice(4 + size..)))
 }

@@ -14,6 +14,8 @@ pub struct Recorded {
     pub command: BaseCommand,
     /// The command's own bytes: also the fields that [`BaseCommand`] does not know.
     pub raw: Bytes,
+    /// What follows the command: the message of a SEND.
+    pub rest: Bytes,
     /// An answer was put on the connection.
     pub answered: bool,
 }

@@ -65,6 +65,8 @@ pub(super) struct Peer {
     pub takes_broker_metadata: bool,
     /// Topic and subscription by consumer id.
     pub consumers: BTreeMap<u64, (String, String)>,
+    /// Topic by producer id.
+    pub producers: BTreeMap<u64, String>,
 }
 
 /// A mark-delete position as it was before an acknowledgement.
@@ -100,7 +102,14 @@ impl State {
 
     pub fn connect(&mut self, out: mpsc::UnboundedSender<Out>, kill: Arc<Notify>) -> u64 {
         self.connections += 1;
-        let peer = Peer { out, kill, protocol: None, takes_broker_metadata: false, consumers: BTreeMap::new() };
+        let peer = Peer {
+            out,
+            kill,
+            protocol: None,
+            takes_broker_metadata: false,
+            consumers: BTreeMap::new(),
+            producers: BTreeMap::new(),
+        };
         self.peers.insert(self.connections, peer);
         self.connections
     }
