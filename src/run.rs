@@ -1,6 +1,6 @@
 //! One invocation: a rule, the time there is, and the wire put together.
 
-mod partitions;
+pub mod partitions;
 pub mod send;
 pub mod subscription;
 
@@ -172,9 +172,7 @@ impl Tick<'_> {
             }
             _ => {
                 self.cluster = self.cluster.shared_by(budget::READERS.min(read.len()));
-                self.partitions(read, count, &mut report, watch).await;
-                // A partition that was added since then is not among these.
-                report.complete_through = report.complete_through.map(|at| at.min(asked_at));
+                self.partitions(read, count, asked_at, &mut report, watch).await;
             }
         }
         report.phases.connect_ms += asking_ms;

@@ -16,7 +16,8 @@ use futures_util::stream::FuturesUnordered;
 
 use super::Tick;
 use crate::budget::READERS;
-use crate::drain::{Progress, Siblings};
+use crate::clock::Clock;
+use crate::drain::{Job, Progress, Siblings};
 use crate::error::{Error, Kind, Result};
 use crate::report::Report;
 use crate::report::partitions::Turn;
@@ -50,47 +51,66 @@ fn rotated(mut partitions: Vec<i32>, tick: u64) -> Vec<i32> {
 }
 
 impl Tick<'_> {
-    /// Reads the given partitions of a topic of `count` into one report.
+    /// Reads the given partitions of a topic of `count` into one report. `asked_at` is when they were counted.
     pub(super) async fn partitions(
         &self,
         read: Vec<i32>,
         count: u32,
+        asked_at: u64,
         report: &mut Report,
         watch: &mut dyn FnMut(Progress),
     ) {
         let interval = self.rule.interval.as_millis().max(1) as u64;
-        let readers = READERS.min(read.len());
-        let mut waiting = rotated(read, self.clock.now_ms() / interval).into_iter();
-        let board = RefCell::new(Board { all: waiting.len() as u32, latest: BTreeMap::new(), watch });
         let siblings = Siblings::new(count);
-        let mut running = FuturesUnordered::new();
-        let mut turns = Vec::new();
-        loop {
-            while running.len() < READERS
-                && let Some(partition) = waiting.next()
-            {
-                let mut job = self.job(partition, true);
-                (job.readers, job.siblings) = (readers, Some(siblings.clone()));
-                let (reading_ends, late) = job.stop_reading_at(0);
-                if self.clock.now() >= reading_ends {
-                    turns.push((partition, Turn::Missed(late)));
-                    continue;
-                }
-                let board = &board;
-                running.push(async move {
-                    let mut watch = |progress| board.borrow_mut().show(partition, progress);
-                    let report = Report::new(&self.rule.name, String::new(), &self.rule.subscription, Vec::new());
-                    (partition, Turn::Taken(Box::new(self.one(&job, count, report, &mut watch).await)))
-                });
-            }
-            match running.next().await {
-                Some(turn) => turns.push(turn),
-                None => break,
-            }
-        }
-        turns.sort_by_key(|(partition, _)| *partition);
-        report.gather(turns);
+        let job = |partition| Job { siblings: Some(siblings.clone()), ..self.job(partition, true) };
+        let jobs = rotated(read, self.clock.now_ms() / interval).into_iter().map(job).collect();
+        let one = async |job: &Job, watch: &mut dyn FnMut(Progress)| {
+            let report = Report::new(&self.rule.name, String::new(), &self.rule.subscription, Vec::new());
+            self.one(job, count, report, watch).await
+        };
+        in_turn(jobs, asked_at, self.clock, one, report, watch).await;
     }
+}
+
+/// Does `one` for each partition's job, [`READERS`] at a time, in this order, and gathers their reports. `asked_at` (ms)
+/// is when the partitions were counted: nothing is claimed beyond it, since one may have been added then.
+pub async fn in_turn(
+    jobs: Vec<Job>,
+    asked_at: u64,
+    clock: &Clock,
+    one: impl AsyncFn(&Job, &mut dyn FnMut(Progress)) -> Report,
+    report: &mut Report,
+    watch: &mut dyn FnMut(Progress),
+) {
+    let board = RefCell::new(Board { all: jobs.len() as u32, latest: BTreeMap::new(), watch });
+    let (board, one, readers) = (&board, &one, READERS.min(jobs.len()));
+    let mut waiting = jobs.into_iter();
+    let mut running = FuturesUnordered::new();
+    let mut turns = Vec::new();
+    loop {
+        while running.len() < READERS
+            && let Some(job) = waiting.next()
+        {
+            let job = Job { readers, ..job };
+            let partition = job.owner.partition;
+            let (reading_ends, late) = job.stop_reading_at(0);
+            if clock.now() >= reading_ends {
+                turns.push((partition, Turn::Missed(late)));
+                continue;
+            }
+            running.push(async move {
+                let mut watch = |progress| board.borrow_mut().show(partition, progress);
+                (partition, Turn::Taken(Box::new(one(&job, &mut watch).await)))
+            });
+        }
+        match running.next().await {
+            Some(turn) => turns.push(turn),
+            None => break,
+        }
+    }
+    turns.sort_by_key(|(partition, _)| *partition);
+    report.gather(turns);
+    report.complete_through = report.complete_through.map(|at| at.min(asked_at));
 }
 
 /// How far all partitions are, from what each said last.

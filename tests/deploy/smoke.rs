@@ -131,7 +131,7 @@ async fn the_message_that_is_sent_is_the_one_whose_file_is_looked_for() {
     };
     let what = "a message that was sent is a file under the delivery path";
     let (receipt, place) = ("TDMQ: a message that is sent has a receipt", topic.entries().len());
-    let text = smoke(&[report.clone()]);
+    let text = smoke(std::slice::from_ref(&report));
     let sent = topic.entries().remove(place);
     assert_eq!((&sent.payload[..], verdict(&text, receipt).as_str()), (&b"{\"n\":2}"[..], "true"), "{text}");
     assert_eq!(report["objects"][0]["first_id"], sent.position.to_string());

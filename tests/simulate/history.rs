@@ -58,7 +58,7 @@ pub async fn history(seed: u64) -> Verdict {
     let mut dice = Dice::new(seed);
     let settings =
         Settings { conditional: !dice.one_in(4), says_cursor: !dice.one_in(6), part: dice.pick(&[300, 1 << 40]) };
-    let partitions = dice.pick(&[0, 0, 0, 2, 3]);
+    let partitions = dice.pick(&[0, 0, 0, 2, 3, 2, 3, 6]);
     let start = match settings.says_cursor {
         true => dice.pick(&[Start::Continue, Start::Continue, Start::Earliest, Start::Latest]),
         false => Start::Continue,
@@ -100,24 +100,33 @@ impl History {
         state.dice.roll(count) as usize
     }
 
+    /// What a run reads: all partitions, or one that the rule names.
+    fn reads(&self, one: usize) -> Vec<usize> {
+        match self.roll(2) {
+            0 => vec![one],
+            _ => (0..self.world.state().topics.len()).collect(),
+        }
+    }
+
     async fn act(&mut self) {
         let topic = self.topic();
+        let read = &self.reads(topic)[..];
         match self.roll(40) {
             0..7 => self.send(topic),
-            7..15 => self.run(topic, None, u64::MAX, |_, _| {}).await,
-            15..20 => self.die(topic, None).await,
-            20..22 => self.freeze(topic).await,
+            7..15 => self.run(read, None, u64::MAX, |_, _| {}).await,
+            15..20 => self.die(read, None).await,
+            20..22 => self.freeze(read).await,
             22..24 => self.wake().await,
             24..26 => {
                 // A successor's whole run, while one stands still at any step.
-                self.freeze(topic).await;
-                self.run(topic, None, u64::MAX, |_, _| {}).await;
+                self.freeze(read).await;
+                self.run(read, None, u64::MAX, |_, _| {}).await;
                 self.wake().await;
             }
             26..28 => {
                 let what = self.roll(9);
                 let after = 1 + self.roll(80);
-                self.run(topic, None, after, move |state, now| happens(state, topic, what, now)).await;
+                self.run(read, None, after, move |state, now| happens(state, topic, what, now)).await;
             }
             28..33 => {
                 let (what, now) = (self.roll(9), self.world.clock.now_ms());
@@ -147,13 +156,15 @@ impl History {
                 _ => Start::Id(state.dice.pick(&positions)),
             }
         };
+        // A message id is one partition's.
+        let read = &if matches!(to, Start::Id(_)) { vec![index] } else { self.reads(index) }[..];
         let id = Some(format!("event {}", self.roll(6)));
         self.world.state().goes_back();
-        self.world.note(format!("an event asks to move {index} to {to}"));
+        self.world.note(format!("an event asks to move {read:?} to {to}"));
         let seek = SeekEvent { to, confirm: SUBSCRIPTION.into(), id };
         match self.roll(2) {
-            0 => self.die(index, Some(seek)).await,
-            _ => self.run(index, Some(seek), u64::MAX, |_, _| {}).await,
+            0 => self.die(read, Some(seek)).await,
+            _ => self.run(read, Some(seek), u64::MAX, |_, _| {}).await,
         }
     }
 
@@ -178,7 +189,7 @@ impl History {
     async fn peace(&mut self) {
         for mut run in std::mem::take(&mut self.frozen) {
             if self.roll(2) == 0 {
-                self.world.note(format!("a frozen run over {} wakes at last", run.topic));
+                self.world.note(format!("a frozen run over {:?} wakes at last", run.read));
                 let report = run.future.as_mut().await;
                 self.check(&run, &report);
             }
@@ -195,7 +206,7 @@ impl History {
         for index in 0..topics {
             self.end(index);
             for _ in 0..MOST_LAST_RUNS {
-                let mut run = self.begin(index, None);
+                let mut run = self.begin(&[index], None);
                 let report = run.future.as_mut().await;
                 let at_rest = report.outcome == Outcome::NothingToDo && report.stop.is_some();
                 let refused = report.error.as_ref().is_some_and(|error| error.kind == Kind::Invalid.name());

@@ -29,7 +29,7 @@ async fn nothing_is_claimed_to_be_complete_where_the_broker_falls_silent_at_any_
             state.topics[0].let_go();
             state.topics[0].down_until = now + 3_600_000;
         };
-        history.run(0, None, step, silent).await;
+        history.run(&[0], None, step, silent).await;
         assert_eq!(history.broken(), Vec::<String>::new(), "step {step}");
     }
 }
@@ -52,7 +52,7 @@ async fn what_a_transaction_held_back_is_not_claimed_wherever_it_began_and_whene
                 let from = state.topics[0].blocked.take().unwrap();
                 state.topics[0].log[from].gone = aborted;
             };
-            history.run(0, None, step, ends).await;
+            history.run(&[0], None, step, ends).await;
             assert_eq!(history.broken(), Vec::<String>::new(), "step {step}, {before} {aborted}");
         }
     }

@@ -18,8 +18,8 @@ impl History {
         let state = &mut *state;
         let error = report.error.as_ref().map(|error| &error.message);
         state.log.push(format!(
-            "a run over {}: {:?} {:?}, {} objects, {} skipped, missing {:?}, complete {:?} {}",
-            run.topic,
+            "a run over {:?}: {:?} {:?}, {} objects, {} skipped, missing {:?}, complete {:?} {}",
+            run.read,
             report.outcome,
             report.stop,
             report.objects.len(),
@@ -32,13 +32,13 @@ impl History {
         if now > run.deadline && !run.slept {
             wrong.push(format!("ended {} ms after its deadline", now - run.deadline));
         }
-        let topic = &state.topics[run.topic];
-        let furthest = topic.cursor.as_ref().map(|cursor| cursor.furthest);
+        let of = |partition: Option<i32>| &state.topics[partition.map_or(run.read[0], |number| number as usize)];
         for object in &report.objects {
             let there = state.objects.get(&object.key);
             if there.is_none_or(|there| there.bytes.len() as u64 != object.bytes) && !run.slept {
                 wrong.push(format!("says that it stored {}", object.key));
             }
+            let furthest = of(object.partition).cursor.as_ref().map(|cursor| cursor.furthest);
             if object.acknowledged && furthest < Some(object.last_id.position) {
                 wrong.push(format!("says that {} is acknowledged", object.key));
             }
@@ -47,19 +47,21 @@ impl History {
         if !report.objects.is_empty() && !stored && report.error.is_none() {
             wrong.push("stored, and does not say so".to_owned());
         }
-        if let Some(through) = report.complete_through {
+        let parts = report.partitions.iter().map(|one| (one.complete_through, vec![one.partition as usize]));
+        for (through, read) in parts.chain([(report.complete_through, run.read.clone())]) {
+            let Some(through) = through else { continue };
             let owed = |slot: &&Slot| {
                 slot.accepted_ms < through && !slot.is_stored() && !slot.gone && !slot.excused && !slot.hole
             };
-            if let Some(slot) = topic.log.iter().find(owed) {
-                wrong.push(format!("says that all before {through} is stored, and {} is not", slot.at));
+            if let Some(slot) = read.iter().flat_map(|index| &state.topics[*index].log).find(owed) {
+                wrong.push(format!("says that all of {read:?} before {through} is stored, and {} is not", slot.at));
             }
         }
         for missing in &report.missing {
             let kept = |slot: &&Slot| {
                 missing.first <= slot.at && slot.at <= missing.last && slot.is_stored() && !slot.gone && !slot.excused
             };
-            if let Some(slot) = topic.log.iter().find(kept)
+            if let Some(slot) = of(missing.partition).log.iter().find(kept)
                 && !run.slept
                 && !state.is_open_history()
             {
@@ -71,7 +73,7 @@ impl History {
         {
             wrong.push(format!("fails in peace: {error:?}"));
         }
-        state.broken.extend(wrong.into_iter().map(|what| format!("a run over {} {what}", run.topic)));
+        state.broken.extend(wrong.into_iter().map(|what| format!("a run over {:?} {what}", run.read)));
     }
 
     pub fn broken(&self) -> Vec<String> {

@@ -6,19 +6,24 @@ use std::task::Poll;
 use std::time::Duration;
 
 use tdmq_backup::batch::Caps;
-use tdmq_backup::drain::{self, Job, Siblings, last_answers};
+use tdmq_backup::drain::{self, Job, Progress, Siblings, last_answers};
 use tdmq_backup::event::SeekEvent;
 use tdmq_backup::head::Owner;
 use tdmq_backup::report::Report;
+use tdmq_backup::run::partitions::in_turn;
+use tdmq_backup::{Error, Kind};
+use tokio::time::{Instant, timeout_at};
 
 use super::{History, SUBSCRIPTION, TICK};
 use crate::source::Consumer;
 use crate::store::Bucket;
+use crate::topic::Topic;
 use crate::world::{State, World};
 
 pub struct Run {
     pub future: Pin<Box<dyn Future<Output = Report>>>,
-    pub topic: usize,
+    /// The partitions that it reads, as places in the world's list.
+    pub read: Vec<usize>,
     /// ms
     pub deadline: u64,
     /// Slept meanwhile: a deadline cannot be kept then.
@@ -26,7 +31,7 @@ pub struct Run {
 }
 
 impl History {
-    pub(super) fn begin(&mut self, index: usize, seek: Option<SeekEvent>) -> Run {
+    pub(super) fn begin(&mut self, read: &[usize], seek: Option<SeekEvent>) -> Run {
         let time = {
             let mut state = self.world.state();
             // At any moment.
@@ -35,54 +40,71 @@ impl History {
                 false => TICK + Duration::from_secs(120),
             }
         };
-        self.begin_for(index, seek, time)
+        self.begin_for(read, seek, time)
     }
 
-    pub(super) fn begin_for(&mut self, index: usize, seek: Option<SeekEvent>, time: Duration) -> Run {
+    pub(super) fn begin_for(&mut self, read: &[usize], seek: Option<SeekEvent>, time: Duration) -> Run {
         self.runs += 1;
-        let (world, rule) = (self.world.clone(), self.rule);
+        let world = self.world.clone();
         let started = world.clock.now();
-        let (deadline, count) = (started + time, world.state().topics.len() as u32);
-        let job = {
-            let state = world.state();
-            let topic = &state.topics[index];
-            let siblings = (topic.number >= 0).then(|| Siblings::new(count));
-            Job {
-                owner: Owner { topic: topic.name.clone(), subscription: SUBSCRIPTION.into(), partition: topic.number },
-                folder: topic.folder.clone(),
-                start: rule.start,
-                seek,
-                caps: Caps { messages: rule.messages, bytes: rule.bytes },
-                max_objects: rule.objects,
-                interval: TICK,
-                compression: rule.compression,
-                started,
-                deadline,
-                readers: 1,
-                siblings,
-            }
-        };
+        let deadline = started + time;
+        let jobs = self.jobs(read, seek, started, deadline);
         let (store_by, broker_by) = last_answers(deadline, started);
-        let deadline = world.clock.now_ms() + deadline.saturating_duration_since(started).as_millis() as u64;
+        let deadline = world.clock.now_ms() + time.as_millis() as u64;
         let future = Box::pin(async move {
-            let store = Bucket { world: world.clone(), until: store_by };
-            let place = async |start| world.place(index, start, broker_by).await;
-            let attach = async |beginning| Consumer::attach(world.clone(), index, beginning, broker_by).await;
-            let report = Report::new("orders", job.owner.topic.clone(), SUBSCRIPTION, Vec::new());
-            drain::run(&job, &store, place, attach, &world.clock, report, &mut |_| {}).await
+            let clock = &world.clock;
+            let one = async |job: &Job, watch: &mut dyn FnMut(Progress)| {
+                let index = job.owner.partition.max(0) as usize;
+                let store = Bucket { world: world.clone(), until: store_by };
+                let place = async |start| world.place(index, start, broker_by).await;
+                let attach = async |beginning| Consumer::attach(world.clone(), index, beginning, broker_by).await;
+                let report = Report::new("orders", job.owner.topic.clone(), SUBSCRIPTION, Vec::new());
+                drain::run(job, &store, place, attach, clock, report, watch).await
+            };
+            let asked_at = clock.now_ms();
+            if let [job] = &jobs[..] {
+                return one(job, &mut |_| {}).await;
+            }
+            let mut report = Report::new("orders", "persistent://t/n/orders".into(), SUBSCRIPTION, Vec::new());
+            if timeout_at(broker_by, world.step()).await.is_err() {
+                report.failed(&Error::new(Kind::Unavailable, "nobody says how many partitions there are"));
+                return report;
+            }
+            in_turn(jobs, asked_at, clock, one, &mut report, &mut |_| {}).await;
+            report
         });
-        Run { future, topic: index, deadline, slept: false }
+        Run { future, read: read.to_vec(), deadline, slept: false }
+    }
+
+    fn jobs(&self, read: &[usize], seek: Option<SeekEvent>, started: Instant, deadline: Instant) -> Vec<Job> {
+        let (state, rule) = (self.world.state(), self.rule);
+        let siblings = Siblings::new(state.topics.len() as u32);
+        let job = |topic: &Topic| Job {
+            owner: Owner { topic: topic.name.clone(), subscription: SUBSCRIPTION.into(), partition: topic.number },
+            folder: topic.folder.clone(),
+            start: rule.start,
+            seek: seek.clone(),
+            caps: Caps { messages: rule.messages, bytes: rule.bytes },
+            max_objects: rule.objects,
+            interval: TICK,
+            compression: rule.compression,
+            started,
+            deadline,
+            readers: 1,
+            siblings: (topic.number >= 0).then(|| siblings.clone()),
+        };
+        read.iter().map(|index| job(&state.topics[*index])).collect()
     }
 
     /// A run to its end; after so many steps something happens.
     pub async fn run(
         &mut self,
-        index: usize,
+        read: &[usize],
         seek: Option<SeekEvent>,
         after: u64,
         something: impl FnOnce(&mut State, u64),
     ) {
-        let mut run = self.begin(index, seek);
+        let mut run = self.begin(read, seek);
         let report = match drive(&self.world, &mut run, after).await {
             Some(report) => report,
             None => {
@@ -95,30 +117,32 @@ impl History {
 
     /// A run that the platform gives so much time.
     pub async fn run_for(&mut self, time: Duration) {
-        let mut run = self.begin_for(0, None, time);
+        let mut run = self.begin_for(&[0], None, time);
         let report = run.future.as_mut().await;
         self.check(&run, &report);
     }
 
-    pub(super) async fn die(&mut self, index: usize, seek: Option<SeekEvent>) {
+    pub(super) async fn die(&mut self, read: &[usize], seek: Option<SeekEvent>) {
         let after = 1 + self.roll(60);
-        let mut run = self.begin(index, seek);
+        let mut run = self.begin(read, seek);
         match drive(&self.world, &mut run, after).await {
             Some(report) => self.check(&run, &report),
-            None => self.world.note(format!("a run over {index} dies after {after} steps")),
+            None => self.world.note(format!("a run over {read:?} dies after {after} steps")),
         }
     }
 
-    pub(super) async fn freeze(&mut self, index: usize) {
+    pub(super) async fn freeze(&mut self, read: &[usize]) {
         let after = 1 + self.roll(60);
-        let mut run = self.begin(index, None);
+        let mut run = self.begin(read, None);
         match drive(&self.world, &mut run, after).await {
             Some(report) => self.check(&run, &report),
             None => {
-                self.world.note(format!("a run over {index} freezes after {after} steps"));
+                self.world.note(format!("a run over {read:?} freezes after {after} steps"));
                 // The broker notices, or does not.
-                if self.roll(4) > 0 {
-                    self.world.state().topics[index].let_go();
+                for index in read {
+                    if self.roll(4) > 0 {
+                        self.world.state().topics[*index].let_go();
+                    }
                 }
                 run.slept = true;
                 self.frozen.push(run);
@@ -133,7 +157,7 @@ impl History {
         let which = self.roll(self.frozen.len() as u64) as usize;
         let after = if self.roll(2) == 0 { 1 + self.roll(30) } else { u64::MAX };
         let mut run = self.frozen.remove(which);
-        self.world.note(format!("a frozen run over {} wakes, for {after} steps", run.topic));
+        self.world.note(format!("a frozen run over {:?} wakes, for {after} steps", run.read));
         match drive(&self.world, &mut run, after).await {
             Some(report) => self.check(&run, &report),
             None => self.frozen.push(run),
