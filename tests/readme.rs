@@ -1,4 +1,4 @@
-//! The README says what is so: its rules are rules, its commands exist, its proofs are tests.
+//! The README says what is so, and the page of guarantees: rules are rules, commands exist, proofs are tests.
 
 use std::fs;
 use std::path::Path;
@@ -6,6 +6,7 @@ use std::path::Path;
 use tdmq_backup::Rule;
 
 const README: &str = include_str!("../README.md");
+const GUARANTEE: &str = include_str!("../src/guarantee.md");
 
 /// The fenced blocks of a language, without the indentation of a list.
 fn blocks(language: &str) -> Vec<String> {
@@ -73,10 +74,12 @@ fn every_proof_is_a_test() {
             }
         }
     }
-    let names =
-        README.split('`').skip(1).step_by(2).filter(|code| code.matches('_').count() >= 4 && !code.contains(' '));
+    let is_name = |code: &&str| {
+        let letters = code.chars().all(|c| c.is_ascii_lowercase() || c == '_' || c.is_ascii_digit());
+        code.matches('_').count() >= 4 && letters
+    };
     let names: Vec<&str> =
-        names.filter(|code| code.chars().all(|c| c.is_ascii_lowercase() || c == '_' || c.is_ascii_digit())).collect();
+        [README, GUARANTEE].into_iter().flat_map(|page| page.split('`').skip(1).step_by(2)).filter(is_name).collect();
     assert!(names.len() >= 10, "{names:?}");
     for name in names {
         assert!(sources.contains(&format!("fn {name}(")), "no test is called {name}");
@@ -85,9 +88,10 @@ fn every_proof_is_a_test() {
 
 #[test]
 fn every_link_into_the_repository_leads_somewhere() {
-    for link in
-        README.split("](").skip(1).filter_map(|rest| rest.split(')').next()).filter(|link| !link.starts_with('#'))
-    {
-        assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(link).exists(), "{link} is not there");
+    for (page, folder) in [(README, ""), (GUARANTEE, "src")] {
+        let links = page.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        for link in links.filter(|link| !link.starts_with('#')) {
+            assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder).join(link).exists(), "{link} is not there");
+        }
     }
 }

@@ -1,33 +1,31 @@
-//! Where objects end, how many there are, and how much memory it takes.
+//! Where objects end, and how many there are.
 
-use std::fs;
 use std::process::Command;
 
 use serde_json::Value;
-use tdmq_backup::encode::spool::PART;
 
-use crate::harness::{Run, Stage, entry_of, script};
+use crate::harness::{Stage, entry_of, script};
 use crate::process::{end, lines, start};
 
 /// Produces `count` payloads of `size` bytes and answers the producer's line: first and last id, and one
 /// digest over all payloads.
-fn bulk(stage: &Stage, client: &str, count: u64, size: u64) -> Value {
+pub fn bulk(stage: &Stage, client: &str, count: u64, size: u64) -> Value {
     let sent = stage.produce(client, "bulk", &["--count", &count.to_string(), "--size", &size.to_string()]);
     assert_eq!((sent.len(), &sent[0]["count"], &sent[0]["bytes"]), (1, &count.into(), &(count * size).into()));
     sent.into_iter().next().unwrap()
 }
 
-struct Summary {
+pub struct Summary {
     /// First id, last id and messages of each object, in order.
     objects: Vec<(String, String, u64)>,
-    count: u64,
+    pub count: u64,
     /// Of all payloads, one after the other.
-    sha256: Value,
+    pub sha256: Value,
     /// What the store says of each file, and what the file's own bytes say.
-    files: Vec<Value>,
+    pub files: Vec<Value>,
 }
 
-fn summary(stage: &Stage) -> Summary {
+pub fn summary(stage: &Stage) -> Summary {
     let mut python = Command::new("python3");
     python.arg("-B").arg(script("python/objects.py")).arg("--digest").arg(stage.bucket_folder());
     let lines = lines(&end(start(&mut python)).successful("objects.py"));
@@ -42,7 +40,7 @@ fn summary(stage: &Stage) -> Summary {
 
 impl Summary {
     /// All that was sent, in order, each once; no entry is in two objects.
-    fn is_all_of(&self, sent: &Value) {
+    pub fn is_all_of(&self, sent: &Value) {
         assert_eq!((self.count, &self.sha256), (sent["count"].as_u64().unwrap(), &sent["sha256"]));
         assert_eq!(self.objects[0].0, sent["first"].as_str().unwrap());
         assert_eq!(self.objects[self.objects.len() - 1].1, sent["last"].as_str().unwrap());
@@ -140,56 +138,4 @@ fn an_entry_that_is_larger_than_max_bytes_does_not_block_the_topic() {
     assert_eq!(stage.invoke().report["objects"].as_array().unwrap().len(), 3);
     summary(&stage).is_all_of(&sent);
     stage.is_at_rest(&sent["last"]);
-}
-
-fn takes_less_than_64_mib(run: &Run) {
-    let peak = run.report["peak_memory_bytes"].as_u64().unwrap();
-    println!("peak: {} MiB; {}", peak >> 20, run.report["phases"]);
-    assert!(peak <= 64 << 20, "{} MiB", peak >> 20);
-}
-
-#[test]
-fn two_hundred_megabytes_take_less_than_64_mib_of_memory() {
-    let stage = Stage::new("two-hundred-megabytes");
-    let sent = bulk(&stage, "java", 2000, 100_000);
-    let run = stage.invoke();
-    assert_eq!((run.outcome(), &run.report["stop"]), ("stored", &"drained".into()), "{run:?}");
-    takes_less_than_64_mib(&run);
-    summary(&stage).is_all_of(&sent);
-    stage.is_at_rest(&sent["last"]);
-}
-
-#[test]
-fn messages_of_12_mib_in_chunks_take_less_than_64_mib_of_memory() {
-    let stage = Stage::new("large-chunked");
-    let sent = bulk(&stage, "python", 3, 12 << 20);
-    let run = stage.invoke();
-    assert_eq!((run.outcome(), &run.report["stop"]), ("stored", &"drained".into()), "{run:?}");
-    takes_less_than_64_mib(&run);
-    summary(&stage).is_all_of(&sent);
-    stage.is_at_rest(&sent["last"]);
-}
-
-/// 3,900 × 100 KB that nothing compresses, in base64 and without compression: one object, as large as objects get.
-#[test]
-fn half_a_gigabyte_that_nothing_compresses_goes_up_in_parts_in_less_than_64_mib_of_memory() {
-    let (count, size) = (3900, 100_000);
-    let mut stage = Stage::new("noise");
-    stage.text("compression", "none").text("storage_class", "STANDARD");
-    let [count, size] = [count, size].map(|number: u64| number.to_string());
-    let sent = stage.produce("python", "bulk", &["--count", &count, "--size", &size, "--noise"]).remove(0);
-    let run = stage.invoke();
-    assert_eq!((run.outcome(), &run.report["stop"]), ("stored", &"drained".into()), "{run:?}");
-    takes_less_than_64_mib(&run);
-    let found = summary(&stage);
-    found.is_all_of(&sent);
-    let [file] = &found.files[..] else { panic!("{:?}", found.files) };
-    let bytes = file["bytes"].as_u64().unwrap();
-    assert!((500_000_000..=524_288_000).contains(&bytes), "{bytes}");
-    assert_eq!((&file["metadata"]["sha256"], &run.report["objects"][0]["bytes"]), (&file["sha256"], &bytes.into()));
-    let parts = format!("-{}", bytes.div_ceil(PART));
-    assert!(file["etag"].as_str().unwrap().trim_matches('"').ends_with(&parts), "{parts} parts: {}", file["etag"]);
-    assert_eq!(stage.head()["next"]["upload_id"].as_str().map(str::is_empty), Some(false));
-    stage.is_at_rest(&sent["last"]);
-    fs::remove_dir_all(stage.bucket_folder()).unwrap();
 }

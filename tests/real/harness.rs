@@ -168,6 +168,15 @@ impl Stage {
         run
     }
 
+    /// In a process that may take 96 MiB: what a function of 128 MB leaves when its platform has taken a quarter.
+    pub fn invoke_small(&self) -> Run {
+        let whole = self.command();
+        let mut small = Command::new("/bin/sh");
+        small.args(["-c", "ulimit -d 98304 && exec \"$@\"", "sh"]).arg(whole.get_program()).args(whole.get_args());
+        small.env_clear().envs(whole.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        Run::of(end(start(&mut small)))
+    }
+
     /// Temporary files that the program left behind.
     pub fn litter(&self) -> usize {
         fs::read_dir(self.folder.path().join("temporary")).unwrap().count()

@@ -21,6 +21,7 @@ mod java;
 mod kills;
 mod lambda;
 mod matrix;
+mod memory;
 mod messages;
 mod missing;
 mod package;

@@ -37,3 +37,8 @@ def payload(index: int, size: int) -> bytes:
 def noise(index: int, size: int) -> bytes:
     """Bytes that no compressor makes shorter, other ones for each index."""
     return random.Random(index).randbytes(size)
+
+
+def blank(index: int, size: int) -> bytes:
+    """What every compressor makes nothing of."""
+    return bytes(size)

@@ -69,14 +69,12 @@ class Session:
 
     def batching(self, compression, **more):
         """An entry ends only where send() ends: no limit of the client may come before."""
-        return self.producer(
-            compression_type=compression,
-            batching_enabled=True,
-            batching_max_messages=10_000,
-            batching_max_allowed_size_in_bytes=4 << 20,
-            batching_max_publish_delay_ms=3_600_000,
-            **more,
-        )
+        limits = {
+            "batching_max_messages": 10_000,
+            "batching_max_allowed_size_in_bytes": 4 << 20,
+            "batching_max_publish_delay_ms": 3_600_000,
+        }
+        return self.producer(compression_type=compression, batching_enabled=True, **limits | more)
 
     def send(self, producer, drafts, encode=lambda content: content):
         """With batching one call makes one entry; without, each draft is one."""
@@ -269,11 +267,14 @@ def chunked(session):
 
 def send_bulk(session):
     count, size = session.options.count, session.options.size
-    producer = session.producer(
-        batching_enabled=size <= 20_000,
-        chunking_enabled=size > 5_000_000,
-        send_timeout_millis=0,
-    )
+    if session.options.blank:
+        # One entry, a thousandth as long.
+        make, whole = bulk.blank, {"batching_max_allowed_size_in_bytes": 2 * count * size}
+        producer = session.batching("zstd", send_timeout_millis=0, **whole)
+    else:
+        make = bulk.noise if session.options.noise else bulk.payload
+        batches, chunks = size <= 20_000, size > 5_000_000
+        producer = session.producer(batching_enabled=batches, chunking_enabled=chunks, send_timeout_millis=0)
     digest, total, ids, failures = hashlib.sha256(), 0, {}, []
 
     def callback(index):
@@ -290,7 +291,7 @@ def send_bulk(session):
             failures.append(result)
 
     for i in range(count):
-        content = bulk.noise(i, size) if session.options.noise else bulk.payload(i, size)
+        content = make(i, size)
         digest.update(content)
         total += len(content)
         producer.send_async(content, callback(i) if i in (0, count - 1) else ignored)
@@ -323,6 +324,7 @@ def main():
     parser.add_argument("--count", type=int, default=1_000)
     parser.add_argument("--size", type=int, default=1_000)
     parser.add_argument("--noise", action="store_true")
+    parser.add_argument("--blank", action="store_true")
     options = parser.parse_args()
     if options.case == "list":
         print("\n".join(cases()))
