@@ -35,11 +35,11 @@ cloud = PATH="$$(tests/deploy/tools):$$PATH" $(CARGO) run --quiet --locked --
 deploy: $(if $(PACKAGE),,package) ## Makes the function of RULE on TARGET, or edits it. DRY_RUN=1 changes nothing; PACKAGE=, REGION=, CODE_BUCKET=, SET=Parameter=Value
 	@$(cloud) deploy $(place) $(if $(PACKAGE),--package "$(PACKAGE)") $(if $(DRY_RUN),--dry-run) $(if $(CODE_BUCKET),--code-bucket "$(CODE_BUCKET)") $(foreach one,$(SET),--set "$(one)")
 
-status: ## All functions that deploy made on TARGET: schedule, last outcome, complete_through, backlog
-	@$(cloud) status $(place)
+status: ## All functions that deploy made on TARGET: schedule, last outcome, complete_through, backlog. JSON=1: a line each
+	@$(cloud) status $(place) $(if $(JSON),--json)
 
-logs: ## The runs of RULE's function, a row each. FOLLOW=1 goes on
-	@$(cloud) logs $(place) $(if $(FOLLOW),--follow)
+logs: ## The runs of RULE's function, a row each. FOLLOW=1 goes on; JSON=1: the reports as they are
+	@$(cloud) logs $(place) $(if $(FOLLOW),--follow) $(if $(JSON),--json)
 
 invoke: ## Runs RULE's function once on TARGET; EVENT=file, {} by default
 ifeq ($(TARGET),watch)

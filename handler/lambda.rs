@@ -1,16 +1,30 @@
 //! AWS Lambda: the runtime's loop around the shell.
 
+use std::ffi::OsStr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use lambda_runtime::tower::{ServiceExt, layer::layer_fn};
 use lambda_runtime::{Diagnostic, LambdaEvent, LambdaInvocation, Runtime, service_fn};
 use serde_json::Value;
+use tdmq_backup::{Error, Kind};
 
 use crate::shell::{Failed, Shell};
 
 impl From<Failed> for Diagnostic {
     fn from(failed: Failed) -> Self {
         Diagnostic { error_type: failed.kind.to_owned(), error_message: failed.message }
+    }
+}
+
+/// That the runtime's API is somewhere: the runtime itself panics where it is not.
+pub fn check(address: &OsStr) -> Result<(), Error> {
+    let uri = address.to_str().and_then(|text| text.parse::<hyper::Uri>().ok());
+    match uri.is_some_and(|uri| uri.authority().is_some()) {
+        true => Ok(()),
+        false => {
+            let text = format!("AWS_LAMBDA_RUNTIME_API names no address, which is <host>:<port>: {address:?}");
+            Err(Error::new(Kind::Invalid, text))
+        }
     }
 }
 

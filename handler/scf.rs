@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use serde_json::Value;
-use tdmq_backup::Clock;
+use tdmq_backup::{Clock, Error, Kind};
 use tokio::time::{Instant, sleep};
 
 use crate::shell::{Answer, Failed};
@@ -150,7 +150,8 @@ pub fn address(env: impl Fn(&str) -> Option<String>) -> anyhow::Result<Option<St
     let Some(host) = env("SCF_RUNTIME_API") else { return Ok(None) };
     let port = env("SCF_RUNTIME_API_PORT").unwrap_or_else(|| "9001".into());
     if host.is_empty() || port.parse::<u16>().is_err() {
-        bail!("SCF_RUNTIME_API and SCF_RUNTIME_API_PORT name no address: {host:?}, {port:?}");
+        let text = format!("SCF_RUNTIME_API and SCF_RUNTIME_API_PORT name no address: {host:?}, {port:?}");
+        return Err(Error::new(Kind::Invalid, text).into());
     }
     Ok(Some(format!("{host}:{port}")))
 }

@@ -27,6 +27,13 @@ impl From<&Error> for Failed {
     }
 }
 
+impl Failed {
+    fn log(&self) {
+        let error = serde_json::json!({ "kind": self.kind, "message": self.message });
+        println!("{}", serde_json::json!({ "outcome": Outcome::Failed, "error": error }));
+    }
+}
+
 /// What an invocation came to.
 #[derive(Debug)]
 pub struct Answer {
@@ -120,11 +127,17 @@ fn reply(report: &Report) -> Result<Value, Failed> {
 
 fn logged(error: &Error) -> Failed {
     let failed = Failed::from(error);
-    println!(
-        "{}",
-        serde_json::json!({ "outcome": Outcome::Failed, "error": { "kind": failed.kind, "message": failed.message } })
-    );
+    failed.log();
     failed
+}
+
+/// Why the instance ends without an invocation that could be told.
+pub fn log_end(error: &anyhow::Error) {
+    let failed = match error.downcast_ref::<Error>() {
+        Some(error) => Failed::from(error),
+        None => Failed { kind: Kind::Internal.name(), message: format!("{error:#}") },
+    };
+    failed.log();
 }
 
 #[cfg(test)]

@@ -181,3 +181,24 @@ async fn nothing_that_an_instance_says_holds_a_secret() {
         assert!(instance.store.seen()[0].head.contains(SECRETS[2]), "{code}");
     }
 }
+
+#[test]
+fn an_instance_that_cannot_serve_says_why_in_one_line_and_ends() {
+    for (variables, kind, reason) in [
+        (&[("AWS_LAMBDA_RUNTIME_API", "not an address")][..], "invalid", "AWS_LAMBDA_RUNTIME_API names no address"),
+        (&[("AWS_LAMBDA_RUNTIME_API", "/only/a/path")], "invalid", "AWS_LAMBDA_RUNTIME_API names no address"),
+        // What else the runtime needs, and panics without.
+        (&[("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:1")], "internal", "panicked"),
+        (&[("SCF_RUNTIME_API", "127.0.0.1"), ("SCF_RUNTIME_API_PORT", "x")], "invalid", "name no address"),
+        (&[], "invalid", "bootstrap is started by AWS Lambda or Tencent SCF"),
+    ] {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_bootstrap"));
+        let ended = program.env_clear().envs(variables.iter().copied()).stdin(Stdio::null()).output().unwrap();
+        let [printed, warned] = [&ended.stdout, &ended.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+        assert_eq!((ended.status.code(), warned.as_str()), (Some(1), ""), "{printed}");
+        assert_eq!(printed.lines().count(), 1, "{printed}");
+        let line: serde_json::Value = serde_json::from_str(&printed).unwrap();
+        assert_eq!((&line["outcome"], &line["error"]["kind"]), (&"failed".into(), &kind.into()), "{line}");
+        assert!(line["error"]["message"].as_str().unwrap().contains(reason), "{line}");
+    }
+}

@@ -13,8 +13,10 @@ mod call;
 mod carry;
 mod cloud;
 pub mod delete;
+mod drain;
 mod lambda;
 pub mod logs;
+mod reads;
 mod scf;
 mod schedule;
 pub mod smoke;
@@ -149,10 +151,7 @@ impl Deploy {
                 }
                 Err(error) => {
                     if closed {
-                        match cloud.timer(&wanted.rule.name, true) {
-                            Ok(()) => eprintln!("the timer is on again"),
-                            Err(_) => eprintln!("the timer is off: switch it on, or deploy again"),
-                        }
+                        switch_on_again(&cloud, &wanted.rule.name);
                     }
                     return Err(error);
                 }
@@ -243,6 +242,14 @@ impl Deploy {
             bail!(Error::new(Kind::Invalid, text));
         }
         Ok(found)
+    }
+}
+
+/// The timer, which was switched off for what is not done.
+fn switch_on_again(cloud: &Cloud, name: &str) {
+    match cloud.timer(name, true) {
+        Ok(()) => eprintln!("the timer is on again"),
+        Err(_) => eprintln!("the timer is off: switch it on, or deploy again"),
     }
 }
 

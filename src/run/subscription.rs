@@ -11,15 +11,21 @@ use crate::pulsar::{Cluster, is_missing_topic};
 use crate::rule::{Rule, TopicName};
 
 /// A subscription over the partitions of a rule.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Owed {
     /// On how many of them it exists; a topic without partitions is one.
     pub partitions: usize,
-    /// Entries, not messages: a producer's batch is one.
-    pub entries: u64,
+    /// Entries, not messages: a producer's batch is one. `None` where the broker does not say it of each of them.
+    pub entries: Option<u64>,
 }
 
-/// What the subscription owes; nothing is made, moved or removed. No partitions where there is no subscription.
+impl Owed {
+    /// Of a subscription that does not exist.
+    pub const NONE: Owed = Owed { partitions: 0, entries: Some(0) };
+}
+
+/// What the subscription owes; nothing is made, moved or removed. [`Owed::NONE`] where there is no subscription, or no
+/// topic: none goes on without it.
 ///
 /// Errors: `Busy` where a run, or somebody else, holds it. Nothing is waited for after `deadline`.
 pub async fn owed(rule: &Rule, deadline: Instant) -> Result<Owed> {
@@ -37,21 +43,24 @@ pub async fn unsubscribe(rule: &Rule, deadline: Instant) -> Result<Owed> {
 async fn over(
     rule: &Rule,
     deadline: Instant,
-    each: impl AsyncFn(&Cluster<'_>, &TopicName) -> Result<Option<u64>>,
+    each: impl AsyncFn(&Cluster<'_>, &TopicName) -> Result<Option<Option<u64>>>,
 ) -> Result<Owed> {
     let cluster = Cluster::new(rule, deadline);
-    let count = cluster.partitions(&rule.topic).await?;
-    let mut found = Owed::default();
+    let count = match cluster.partitions(&rule.topic).await {
+        Err(error) if is_missing_topic(&error) => return Ok(Owed::NONE),
+        count => count?,
+    };
+    let mut found = Owed::NONE;
     for partition in all(rule, count)?.into_iter().filter(|partition| belongs(rule.shard, *partition)) {
         let topic = partition_of(&rule.topic, partition, count > 0);
         match each(&cluster, &topic).await {
             Ok(Some(entries)) => {
                 found.partitions += 1;
-                found.entries += entries;
+                found.entries = found.entries.zip(entries).map(|(all, these)| all + these);
             }
             Ok(None) => {}
-            // A partition that nobody has written to is not made yet.
-            Err(error) if count > 0 && is_missing_topic(&error) => {}
+            // A partition that nobody has written to is not made yet; a topic that somebody removed took it along.
+            Err(error) if is_missing_topic(&error) => {}
             Err(error) => return Err(error),
         }
     }

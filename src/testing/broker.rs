@@ -59,6 +59,8 @@ pub struct Config {
     pub receipts: bool,
     /// Whether the mark-delete position comes with the last message id. Brokers before 2.8 leave it out.
     pub mark_delete_position: bool,
+    /// Whether the backlog stands in a consumer's statistics.
+    pub backlog: bool,
     /// Whether broker entry metadata is passed on to clients that can read it.
     pub broker_metadata: bool,
     /// The id of the first ledger of the first topic.
@@ -75,6 +77,7 @@ impl Default for Config {
             auto_create_subscriptions: true,
             receipts: true,
             mark_delete_position: true,
+            backlog: true,
             broker_metadata: true,
             first_ledger: 17,
         }

@@ -2,7 +2,8 @@
 definitions before anything is done with it: what is wrong is refused, and so fails the tool that sent it.
 
     fake.py FOLDER    writes FOLDER/port; each call goes to FOLDER/calls.jsonl as {service, action, parameters};
-                      an invocation answers the next line of FOLDER/replies.jsonl, and its report goes into the log
+                      an invocation answers the next line of FOLDER/replies.jsonl, and its report goes into the log;
+                      each line of FOLDER/refused is an action that is refused once
 """
 
 import json
@@ -26,6 +27,12 @@ class Refused(Exception):
 
 
 def note(service, action, parameters):
+    script = FOLDER / "refused"
+    lines = script.read_text().splitlines() if script.exists() else []
+    if action in lines:
+        lines.remove(action)
+        script.write_text("".join(line + "\n" for line in lines))
+        raise Refused("InternalError")
     with (FOLDER / "calls.jsonl").open("a") as file:
         file.write(json.dumps({"service": service, "action": action, "parameters": parameters}) + "\n")
 

@@ -6,7 +6,7 @@ use tdmq_backup::testing::bucket::Bucket;
 use crate::scf::{head, on_bucket};
 use crate::world::{TOKEN, World};
 
-const RULE: &str = r#"
+pub const RULE: &str = r#"
 name         = "orders_backup"
 service_url  = "pulsar+ssl://pulsar.example.com:6651"
 topic        = "persistent://pulsar-abc/prod/orders"

@@ -5,6 +5,7 @@ mod follow;
 mod heads;
 mod lambda;
 mod package;
+mod removal;
 mod scf;
 mod smoke;
 mod unsubscribe;

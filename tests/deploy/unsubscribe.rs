@@ -10,8 +10,12 @@ use crate::world::{TOKEN, World};
 const TOPIC: &str = "persistent://pulsar-abc/prod/orders";
 
 /// A deployed rule whose topic lies in this process, with a subscription that owes three entries.
-async fn world() -> (World, Broker, Topic) {
-    let broker = Broker::start(Config { token: Some(TOKEN.into()), ..Config::default() }).await;
+pub async fn world() -> (World, Broker, Topic) {
+    world_on(Config::default()).await
+}
+
+pub async fn world_on(config: Config) -> (World, Broker, Topic) {
+    let broker = Broker::start(Config { token: Some(TOKEN.into()), ..config }).await;
     let topic = broker.topic(TOPIC);
     topic.subscribe_at_earliest("backup");
     let mut composer = Composer::new("producer-1");
@@ -24,11 +28,11 @@ async fn world() -> (World, Broker, Topic) {
     (world, broker, topic)
 }
 
-fn at(broker: &Broker, rule: &str) -> String {
+pub fn at(broker: &Broker, rule: &str) -> String {
     rule.replace("http://pulsar-abc.tdmq.ap-gz.qcloud.tencenttdmq.com:8080", &broker.url())
 }
 
-const REMOVE: [&str; 2] = ["delete", "--unsubscribe"];
+pub const REMOVE: [&str; 2] = ["delete", "--unsubscribe"];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_subscription_goes_when_its_name_is_typed_and_what_is_given_up_is_said_first() {
@@ -51,7 +55,7 @@ async fn the_subscription_goes_when_its_name_is_typed_and_what_is_given_up_is_sa
     assert_eq!((world.changes(), topic.subscription("backup").unwrap().backlog), (vec![], 3));
 
     let text = world.run("scf", &[&REMOVE[..], &["--confirm", "backup"]].concat()).ok();
-    assert_eq!(world.changes(), ["DeleteTrigger", "DeleteFunction"]);
+    assert_eq!(world.changes(), ["UpdateTriggerStatus", "DeleteTrigger", "DeleteFunction"]);
     assert!(
         text.contains("gone: subscription \"backup\"") && text.contains("3 entries that it owed are given up"),
         "{text}"
@@ -88,18 +92,34 @@ async fn a_subscription_that_is_held_or_read_by_another_function_or_out_of_reach
     let cluster = tdmq_backup::pulsar::Cluster::new(&rule, clock.now() + std::time::Duration::from_secs(60));
     let earliest = tdmq_backup::pulsar::Initial::Earliest;
     let run = cluster.attach(&rule.topic, "backup", earliest).await.unwrap();
-    assert!(world.run("scf", &confirmed).refused().contains("a run is under way"));
+    let tried = [&REMOVE[..], &["--dry-run"]].concat();
+    for arguments in [&confirmed, &tried] {
+        assert!(world.run("scf", arguments).refused().contains("a run is under way"), "{arguments:?}");
+    }
     drop(run);
     broker.until(|broker| broker.connections() == 0).await;
 
     world.rule(&at(&broker, &RULE.replace("orders-backup", "another")));
-    let text = world.run("scf", &confirmed).refused();
-    assert!(text.contains("\"orders-backup\" reads the same subscription; nothing was removed"), "{text}");
+    for arguments in [&confirmed, &tried] {
+        let text = world.run("scf", arguments).refused();
+        assert!(text.contains("\"orders-backup\" reads the same subscription; nothing was removed"), "{text}");
+    }
     world.rule(&at(&broker, RULE));
 
     world.env.retain(|(name, _)| name != "TDMQ_BACKUP_TOKEN");
-    let text = world.run("scf", &confirmed).refused();
-    assert!(text.contains("the role's key in TDMQ_BACKUP_TOKEN"), "{text}");
+    for arguments in [&confirmed, &tried] {
+        let text = world.run("scf", arguments).refused();
+        assert!(text.contains("the role's key in TDMQ_BACKUP_TOKEN"), "{text}");
+    }
+    // Only that nobody is reached from here is no reason not to show the calls.
+    world.rule(&RULE.replace("http://pulsar-abc.tdmq.ap-gz.qcloud.tencenttdmq.com:8080", "pulsar://127.0.0.1:1"));
+    assert!(world.run("scf", &confirmed).refused().contains("the broker was not asked what is owed"));
+    let text = world.run("scf", &tried).ok();
+    assert!(
+        text.contains("warning: the broker was not asked what is owed") && text.contains("# UNSUBSCRIBE"),
+        "{text}"
+    );
+    assert_eq!(world.checked(&text), 4, "{text}");
     assert_eq!((world.changes(), topic.subscription("backup").unwrap().backlog), (vec![], 3));
 }
 

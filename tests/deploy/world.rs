@@ -152,6 +152,11 @@ impl World {
         fs::write(self.path("replies.jsonl"), lines).unwrap();
     }
 
+    /// The next calls of these actions are refused, and so are not among the calls.
+    pub fn refuses(&self, actions: &[&str]) {
+        fs::write(self.path("refused"), actions.join("\n")).unwrap();
+    }
+
     /// The calls since the last time this was asked.
     pub fn calls(&self) -> Vec<(String, Value)> {
         let text = fs::read_to_string(self.path("calls.jsonl")).unwrap_or_default();

@@ -27,15 +27,15 @@ async fn a_removed_subscription_is_gone_on_every_partition_and_what_it_owed_was_
         let (rule, clock) = (rule(&stage), Clock::system());
         let soon = || clock.now() + std::time::Duration::from_secs(60);
         let exists = partitions.map_or(1, |count| count as usize);
-        assert_eq!(owed(&rule, soon()).await.unwrap(), Owed { partitions: exists, entries: 0 });
+        assert_eq!(owed(&rule, soon()).await.unwrap(), Owed { partitions: exists, entries: Some(0) });
         let last = send();
         let files = stage.files();
-        let six = Owed { partitions: exists, entries: 6 };
+        let six = Owed { partitions: exists, entries: Some(6) };
         assert_eq!(owed(&rule, soon()).await.unwrap(), six);
         assert_eq!(owed(&rule, soon()).await.unwrap(), six, "a look leaves everything as it was");
         assert_eq!(unsubscribe(&rule, soon()).await.unwrap(), six);
-        assert_eq!(owed(&rule, soon()).await.unwrap(), Owed::default());
-        assert_eq!(unsubscribe(&rule, soon()).await.unwrap(), Owed::default());
+        assert_eq!(owed(&rule, soon()).await.unwrap(), Owed::NONE);
+        assert_eq!(unsubscribe(&rule, soon()).await.unwrap(), Owed::NONE);
         assert_eq!(stage.files(), files);
         if partitions.is_none() {
             assert_eq!(stage.standing().mark_delete, None, "the broker's own statistics know none");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tdmq_backup::Kind;
 use tdmq_backup::run::subscription::{Owed, owed, unsubscribe};
-use tdmq_backup::testing::broker::{Act, CommandType, ServerError, When};
+use tdmq_backup::testing::broker::{Act, CommandType, Config, ServerError, When};
 use tokio::time::Instant;
 
 use crate::world::{SUBSCRIPTION, World};
@@ -18,15 +18,15 @@ async fn what_is_owed_is_counted_and_given_up_and_no_object_or_head_is_touched()
     let mut world = World::begun().await;
     world.send(&[1, 3]);
     let (function, before) = (world.function(), world.bucket.keys());
-    let two = Owed { partitions: 1, entries: 2 };
+    let two = Owed { partitions: 1, entries: Some(2) };
     let standing = world.topic.subscription(SUBSCRIPTION);
     assert_eq!(owed(function.rule(), soon(&world)).await.unwrap(), two);
     assert_eq!(world.topic.subscription(SUBSCRIPTION), standing, "a look changes nothing");
     assert_eq!(unsubscribe(function.rule(), soon(&world)).await.unwrap(), two);
     assert_eq!((world.topic.subscription(SUBSCRIPTION), world.bucket.keys()), (None, before));
     // Nor does it come into being by being looked for, or removed, once more.
-    assert_eq!(owed(function.rule(), soon(&world)).await.unwrap(), Owed::default());
-    assert_eq!(unsubscribe(function.rule(), soon(&world)).await.unwrap(), Owed::default());
+    assert_eq!(owed(function.rule(), soon(&world)).await.unwrap(), Owed::NONE);
+    assert_eq!(unsubscribe(function.rule(), soon(&world)).await.unwrap(), Owed::NONE);
     assert_eq!(world.topic.subscription(SUBSCRIPTION), None);
     // Deployed again, the rule takes what was given up from the broker, and stores nothing twice.
     let report = world.run().await;
@@ -67,7 +67,7 @@ async fn an_answer_that_is_lost_is_asked_for_again_and_a_refusal_leaves_everythi
         let done = unsubscribe(world.function().rule(), soon(&world)).await;
         assert_eq!(world.topic.subscription(SUBSCRIPTION).is_none(), gone, "{case}");
         match gone {
-            true => assert_eq!(done.unwrap(), Owed { partitions: 1, entries: 1 }, "{case}"),
+            true => assert_eq!(done.unwrap(), Owed { partitions: 1, entries: Some(1) }, "{case}"),
             false => assert_eq!(done.unwrap_err().kind(), Kind::Denied, "{case}"),
         }
     }
@@ -84,4 +84,31 @@ async fn a_subscription_that_a_run_holds_is_busy_and_stays() {
     assert_eq!(unsubscribe(function.rule(), soon(&world)).await.unwrap_err().kind(), Kind::Busy);
     assert_eq!(world.topic.subscription(SUBSCRIPTION).unwrap().backlog, 1);
     drop(holder);
+}
+
+#[tokio::test]
+async fn a_topic_that_is_gone_has_no_subscription_and_does_not_come_into_being_by_being_asked() {
+    let mut world = World::new().await;
+    world.set("topic", "\"persistent://public/default/gone\"");
+    assert_eq!(owed(world.function().rule(), soon(&world)).await.unwrap(), Owed::NONE);
+    assert_eq!(unsubscribe(world.function().rule(), soon(&world)).await.unwrap(), Owed::NONE);
+    // All of its partitions, and the metadata is left.
+    world.broker.set_partitions("gone", 2);
+    assert_eq!(owed(world.function().rule(), soon(&world)).await.unwrap(), Owed::NONE);
+    assert_eq!(unsubscribe(world.function().rule(), soon(&world)).await.unwrap(), Owed::NONE);
+    assert!(!world.broker.has_topic("gone") && !world.broker.has_topic("gone-partition-0"));
+    // Any other refusal is none of these.
+    world.broker.set_token("another");
+    assert_eq!(owed(world.function().rule(), soon(&world)).await.unwrap_err().kind(), Kind::Denied);
+}
+
+#[tokio::test]
+async fn what_the_broker_does_not_say_is_not_taken_for_nothing() {
+    let mut world = World::with(Config { backlog: false, ..Config::default() }).await;
+    world.send(&[1, 1]);
+    world.topic.subscribe_at_earliest(SUBSCRIPTION);
+    let unknown = Owed { partitions: 1, entries: None };
+    assert_eq!(owed(world.function().rule(), soon(&world)).await.unwrap(), unknown);
+    assert_eq!(unsubscribe(world.function().rule(), soon(&world)).await.unwrap(), unknown);
+    assert_eq!(world.topic.subscription(SUBSCRIPTION), None);
 }

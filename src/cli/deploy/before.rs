@@ -1,5 +1,6 @@
 //! What must be so before anything is deployed: everything that is wrong, at once, each with what to do.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::process::Command;
 
@@ -211,17 +212,26 @@ pub fn package(path: &Path, rule: &Path) -> Result<(Vec<u8>, u64), String> {
     }
 }
 
-/// Of the program in it: what the platforms do not have, or do not take, as `tests/check-package` says.
+/// The script that looks at a package; its exit code where it cannot.
+const CHECK: (&str, i32) = ("tests/check-package", 3);
+
+/// Of the program in it: what the platforms do not have, or do not take, as [`CHECK`] says.
 pub fn program(path: &Path) -> Result<(), String> {
-    let check = Command::new("bash").arg("tests/check-package").arg(path).output();
-    let output = check.map_err(|error| {
-        format!("package: bash cannot be started ({error}), which the check of the package needs: install it")
-    })?;
-    if output.status.success() {
-        return Ok(());
+    let cannot = |why: &str| Err(format!("package: {} cannot be checked here: {why}", path.display()));
+    if !Path::new(CHECK.0).is_file() {
+        return cannot(&format!("{} is missing: deploy from the project's directory", CHECK.0));
     }
+    let output = match Command::new("bash").arg(CHECK.0).arg(path).output() {
+        Err(error) if error.kind() == ErrorKind::NotFound => return cannot("bash is missing: install bash"),
+        Err(error) => return cannot(&format!("bash cannot be started ({error})")),
+        Ok(output) if output.status.success() => return Ok(()),
+        Ok(output) => output,
+    };
     let said = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned()).concat();
     let said: Vec<&str> = said.lines().map(|line| line.trim_start_matches("check-package: ")).collect();
+    if output.status.code() == Some(CHECK.1) {
+        return cannot(&said.join("; "));
+    }
     Err(format!(
         "package: {} is not one that the platforms run: {}: run make package again in the project's directory, without PROGRAM=",
         path.display(),

@@ -70,11 +70,21 @@ impl Cloud {
 
     /// Whether a function's timer is there and off.
     pub fn is_paused(&self, function: &Deployed) -> Result<bool> {
+        Ok(self.is_timer_on(function)? == Some(false))
+    }
+
+    /// Whether a function's timer is there and on.
+    pub fn is_on(&self, function: &Deployed) -> Result<bool> {
+        Ok(self.is_timer_on(function)? == Some(true))
+    }
+
+    /// `None` where there is no timer.
+    fn is_timer_on(&self, function: &Deployed) -> Result<Option<bool>> {
         match self.target {
-            Target::Scf => Ok(function.paused),
+            Target::Scf => Ok(function.timer.then_some(!function.paused)),
             Target::Lambda => {
                 let there = lambda::timer(&self.region, &function.name).find()?;
-                Ok(there.is_some_and(|there| !lambda::is_on(&there)))
+                Ok(there.map(|there| lambda::is_on(&there)))
             }
         }
     }

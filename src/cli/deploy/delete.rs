@@ -2,18 +2,15 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Args;
+use std::io::{IsTerminal, stdin};
 use tdmq_backup::{Clock, Error, Kind, Rule};
 
-use super::cloud::{Cloud, Reply};
-use super::wanted::{Deployed, Target, text};
-use super::{Place, lambda, scf, unsubscribe};
-
-/// Runs of a drain. One run takes `max_objects` objects of each partition.
-const MOST_RUNS: u32 = 200;
-/// Of them that may find nothing one after the other, while the broker says that something is left.
-const MOST_IDLE: u32 = 3;
+use super::cloud::Cloud;
+use super::drain::drain;
+use super::wanted::{Deployed, Target};
+use super::{Place, lambda, scf, switch_on_again, unsubscribe};
 
 #[derive(Args)]
 pub struct Delete {
@@ -44,7 +41,7 @@ impl Delete {
         }
         let removes = self.unsubscribe && self.is_confirmed(found.as_ref(), &cloud, &rule, &clock).await?;
         if let Some(found) = &found {
-            self.remove(found, &cloud, &rule)?;
+            self.remove(found, removes, &cloud, &rule, &clock).await?;
         }
         if found.is_some() {
             println!("stays: every object and head below {}/{}", rule.bucket, rule.prefix);
@@ -80,62 +77,84 @@ impl Delete {
     /// Whether there is a subscription, and its removal is meant. Before anything else is done.
     async fn is_confirmed(&self, found: Option<&Deployed>, cloud: &Cloud, rule: &Rule, clock: &Clock) -> Result<bool> {
         found.map_or(Ok(()), |found| unsubscribe::is_of(found, rule))?;
-        let looked = match unsubscribe::is_free(cloud, rule) {
-            Ok(()) => unsubscribe::look(rule, clock).await,
-            Err(error) => Err(error),
-        };
-        let owed = match looked {
-            Err(error) if self.dry_run => {
-                eprintln!("warning: {error:#}");
+        // A dry run that could not ask the cloud has said so.
+        if !self.dry_run || found.is_none_or(|found| !found.facts.is_empty()) {
+            unsubscribe::is_free(cloud, rule)?;
+        }
+        let owed = match unsubscribe::look(rule, clock).await {
+            Err(error) if self.dry_run && error.kind() == Kind::Unavailable => {
+                eprintln!("warning: {}", error.chain());
                 return Ok(true);
             }
             looked => looked?,
         };
         if owed.partitions == 0 {
-            println!("there is no subscription {:?} of {}", rule.subscription, rule.topic);
+            unsubscribe::there_is_none(rule);
             return Ok(false);
         }
         unsubscribe::say(rule, owed, self.drain && found.is_some());
         if !self.dry_run {
-            unsubscribe::confirm(rule, self.confirm.as_deref())?;
+            let terminal = stdin().is_terminal().then(|| stdin().lock());
+            unsubscribe::confirm(rule, self.confirm.as_deref(), terminal)?;
         }
         Ok(true)
     }
 
-    /// The function, after a drain where one is asked for.
-    fn remove(&self, found: &Deployed, cloud: &Cloud, rule: &Rule) -> Result<()> {
+    /// The function. Where it matters what its runs do, its timer is off first, and on again if it stays.
+    async fn remove(
+        &self,
+        found: &Deployed,
+        unsubscribes: bool,
+        cloud: &Cloud,
+        rule: &Rule,
+        clock: &Clock,
+    ) -> Result<()> {
         let calls = match cloud.target {
             Target::Scf => scf::delete(&cloud.region, found),
             Target::Lambda => lambda::delete(&cloud.region, &found.name),
         };
         if self.dry_run {
             println!("{}", cloud.look(&rule.name).shown());
-            if self.drain {
+            if self.drain || unsubscribes {
                 cloud.timer_shown(&rule.name, false).iter().for_each(|line| println!("{line}"));
+            }
+            if self.drain {
                 println!("{}", cloud.invoke_call(&rule.name, "{}").shown());
             }
             calls.iter().for_each(|call| println!("{}", call.shown()));
             return Ok(());
         }
-        if self.drain {
-            if found.timer {
-                cloud.timer(&rule.name, false)?;
-            }
-            if let Err(error) = drain(cloud, &rule.name) {
-                if found.timer {
-                    cloud.timer(&rule.name, true)?;
-                }
-                return Err(error.context("the subscription is not drained, and nothing was removed"));
-            }
+        let was_on = (self.drain || unsubscribes) && cloud.is_on(found)?;
+        if was_on {
+            cloud.timer(&rule.name, false)?;
         }
-        for call in &calls {
+        if let Err(error) = self.come_to_rest(unsubscribes, cloud, rule, clock).await {
+            if was_on {
+                switch_on_again(cloud, &rule.name);
+            }
+            return Err(error);
+        }
+        for (at, call) in calls.iter().enumerate() {
             if let Err(error) = call.ask() {
-                if self.drain && found.timer {
-                    eprintln!("the timer is off: delete again, or deploy to go on");
+                match at {
+                    _ if !was_on => {}
+                    0 => switch_on_again(cloud, &rule.name),
+                    _ => eprintln!("the timer is off: delete again, or deploy to go on"),
                 }
                 return Err(error);
             }
             println!("{} {}: done", call.service, call.action);
+        }
+        Ok(())
+    }
+
+    /// With the timer off: the drain, and that no run is under way which would make again what is removed.
+    async fn come_to_rest(&self, unsubscribes: bool, cloud: &Cloud, rule: &Rule, clock: &Clock) -> Result<()> {
+        if self.drain {
+            drain(cloud, &rule.name).context("the subscription is not drained, and nothing was removed")?;
+        }
+        if unsubscribes {
+            unsubscribe::look(rule, clock).await?;
         }
         Ok(())
     }
@@ -147,31 +166,4 @@ fn the_subscription_stays(rule: &Rule) {
          quota that holds producers back, it ends by blocking them. make delete with UNSUBSCRIBE=1 removes it, if nobody is to go on from it",
         rule.subscription, rule.topic
     );
-}
-
-fn drain(cloud: &Cloud, name: &str) -> Result<()> {
-    let mut idle = 0;
-    for _ in 0..MOST_RUNS {
-        let report = match cloud.invoke(name, "{}")? {
-            Reply::Report(report) => report,
-            Reply::Failed(said) => bail!("a run failed: {said}"),
-        };
-        let outcome = text(&report, "/outcome");
-        match (outcome.as_str(), report["backlog_entries"].as_u64()) {
-            ("stored" | "nothing_to_do", Some(0)) => return Ok(()),
-            ("nothing_to_do", None) if report["stop"] == "drained" => return Ok(()),
-            ("stored" | "nothing_to_do", left) => {
-                println!("{outcome}: {} messages, {} entries left", report["messages"], left.unwrap_or(0));
-                idle = if outcome == "nothing_to_do" { idle + 1 } else { 0 };
-                if idle == MOST_IDLE {
-                    bail!(
-                        "the broker does not deliver what is left: an open transaction or a chunked message holds it back, or it is none \
-                         for consumers; try again later, or delete without draining"
-                    );
-                }
-            }
-            _ => bail!("a run ended as {outcome}: try again in a minute"),
-        }
-    }
-    bail!("{MOST_RUNS} runs did not reach the end: raise max_objects, or delete without draining")
 }

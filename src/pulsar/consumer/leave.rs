@@ -17,31 +17,31 @@ use crate::source::Source;
 const MOST_TRIES: u32 = 3;
 
 impl Cluster<'_> {
-    /// Entries that a subscription of one partition (or of a topic without) owes; `None` where there is no such
-    /// subscription, and none is made.
+    /// Entries that a subscription of one partition (or of a topic without) owes, themselves `None` where the broker does
+    /// not say how many; `None` where there is no such subscription, and none is made.
     ///
     /// Errors: `Busy` where somebody else holds it.
-    pub(crate) async fn owed(&self, topic: &TopicName, subscription: &str) -> Result<Option<u64>> {
+    pub(crate) async fn owed(&self, topic: &TopicName, subscription: &str) -> Result<Option<Option<u64>>> {
         match self.existing(topic, subscription).await? {
             Some(mut consumer) => {
                 let owed = consumer.backlog().await;
                 consumer.close().await;
-                Ok(Some(owed?.unwrap_or(0)))
+                Ok(Some(owed?))
             }
             None => Ok(None),
         }
     }
 
-    /// Removes the subscription, with everything that it owes: how many entries that was. `None` where there is none.
+    /// Removes the subscription, with everything that it owes: how many entries that was, as [`Cluster::owed`] has it.
     ///
     /// An answer that was lost is asked for again: a success means that the subscription is gone.
     ///
     /// Errors: `Busy` where somebody else holds it.
-    pub(crate) async fn unsubscribe(&self, topic: &TopicName, subscription: &str) -> Result<Option<u64>> {
+    pub(crate) async fn unsubscribe(&self, topic: &TopicName, subscription: &str) -> Result<Option<Option<u64>>> {
         let mut given_up = None;
         for left in (0..MOST_TRIES).rev() {
             let Some(mut consumer) = self.existing(topic, subscription).await? else { break };
-            let owed = consumer.backlog().await?.unwrap_or(0);
+            let owed = consumer.backlog().await?;
             // One that was made by attaching again, while the broker still removed the first, owes something else.
             given_up.get_or_insert(owed);
             match consumer.unsubscribe().await {

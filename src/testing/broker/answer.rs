@@ -307,7 +307,8 @@ impl State {
         let Some((topic, subscription)) = owner else { return Next::Drop };
         let Some(state) = self.topics.get(&topic) else { return Next::Drop };
         let Some(cursor) = state.cursors.get(&subscription) else { return Next::Drop };
-        let answer = reply::stats(command, cursor, cursor.backlog(&state.log));
+        let backlog = self.config.backlog.then(|| cursor.backlog(&state.log));
+        let answer = reply::stats(command, cursor, backlog);
         self.reply_some(from, answer)
     }
 

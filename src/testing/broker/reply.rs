@@ -215,7 +215,7 @@ pub(super) fn last_message_id(
     Some(BaseCommand { get_last_message_id_response: Some(answer), ..of(Type::GetLastMessageIdResponse) })
 }
 
-pub(super) fn stats(command: &BaseCommand, cursor: &Cursor, backlog: usize) -> Option<BaseCommand> {
+pub(super) fn stats(command: &BaseCommand, cursor: &Cursor, backlog: Option<usize>) -> Option<BaseCommand> {
     let consumer = cursor.consumer.as_ref()?;
     let answer = CommandConsumerStatsResponse {
         request_id: request_id(command)?,
@@ -230,7 +230,7 @@ pub(super) fn stats(command: &BaseCommand, cursor: &Cursor, backlog: usize) -> O
         connected_since: Some(consumer.since.clone()),
         r#type: Some("Exclusive".into()),
         msg_rate_expired: Some(0.0),
-        msg_backlog: Some(backlog as u64),
+        msg_backlog: backlog.map(|entries| entries as u64),
         message_ack_rate: Some(0.0),
         ..Default::default()
     };
