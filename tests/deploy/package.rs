@@ -1,7 +1,7 @@
 //! What is in the package, looked at before anything is called.
 
 use crate::scf::{RULE, world};
-use crate::world::compiled;
+use crate::world::{Run, compiled};
 
 #[test]
 fn a_package_that_the_platforms_do_not_run_is_not_deployed() {
@@ -34,6 +34,46 @@ fn a_package_that_the_platforms_do_not_run_is_not_deployed() {
     }
     world.package("one that is as it should be");
     world.run("scf", &["deploy"]).ok();
+}
+
+#[test]
+fn a_package_that_cannot_be_checked_here_is_not_blamed() {
+    let world = world();
+    // Everything that the check calls, but one.
+    let tools =
+        ["bash", "awk", "objdump", "python3", "mktemp", "rm", "stat", "grep", "sort", "tail", "head", "cut", "wc"];
+    for (missing, reason) in [
+        ("bash", "bash is missing: install bash"),
+        ("objdump", "objdump is missing: install binutils"),
+        ("python3", "python3 is missing: install python3"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        for tool in tools.into_iter().filter(|tool| *tool != missing) {
+            let there = ["/usr/bin", "/bin"].map(|place| std::path::Path::new(place).join(tool));
+            let there = there.into_iter().find(|path| path.exists()).unwrap();
+            std::os::unix::fs::symlink(there, folder.path().join(tool)).unwrap();
+        }
+        let text = Run(world.command("scf", &["deploy"]).env("PATH", folder.path()).output().unwrap()).refused();
+        assert!(text.contains(&format!("package.zip cannot be checked here: {reason}")), "{reason} in {text}");
+        assert!(!text.contains("run make package again"), "{text}");
+    }
+    let mut elsewhere = world.command("scf", &["deploy"]);
+    let text = Run(elsewhere.current_dir(world.path("")).output().unwrap()).refused();
+    assert!(text.contains("tests/check-package is missing: deploy from the project's directory"), "{text}");
+    assert_eq!(world.calls(), []);
+}
+
+#[test]
+fn the_check_of_a_package_leaves_nothing_in_the_temporary_folder() {
+    let world = world();
+    let folder = tempfile::tempdir().unwrap();
+    for program in [b"#!/bin/sh".to_vec(), compiled(&[])] {
+        world.program(program);
+        let mut check = std::process::Command::new("tests/check-package");
+        check.current_dir(env!("CARGO_MANIFEST_DIR")).arg(world.path("package.zip")).env("TMPDIR", folder.path());
+        check.output().unwrap();
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
 }
 
 #[test]
