@@ -19,7 +19,7 @@ mod tests;
 
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use serde_json::Value;
 use tdmq_backup::{Clock, Error, Kind};
 use tokio::time::{Instant, sleep};
