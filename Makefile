@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 CARGO ?= cargo
 
-.PHONY: help demo package watch deploy status logs invoke smoke delete test test-real test-deploy pulsar-table crash-matrix simulate check bench fmt
+.PHONY: help demo package watch deploy status logs invoke smoke delete test test-real test-deploy pulsar-table crash-matrix simulate fuzz check bench fmt
 
 help: ## What there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -69,6 +69,9 @@ kept = MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=4294967296
 simulate: ## Random histories over a model of broker and bucket: SEED=1 HISTORIES=100000 (a plain test runs 400)
 	@$(kept) SEED=$(or $(SEED),1) HISTORIES=$(or $(HISTORIES),100000) $(CARGO) test --quiet --release --locked --workspace --test simulate histories_lose -- --nocapture
 
+fuzz: ## Broken bytes into every parser, in millions: INPUTS=1000000 for each, SEED=1; PARSER= and FROM= repeat one
+	@SEED=$(or $(SEED),1) INPUTS=$(or $(INPUTS),1000000) $(CARGO) test --quiet --profile fuzz --locked --workspace --test fuzz no_input -- --nocapture
+
 check: ## Formatting, lints, documentation, dependencies
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
@@ -76,6 +79,7 @@ check: ## Formatting, lints, documentation, dependencies
 	$(CARGO) clippy --locked --package tdmq-backup-handler -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --document-private-items --quiet
 	@tests/check-tree
+	@tests/check-dependencies
 
 bench: ## Wall time, CPU and memory on a real broker, beside a null drain and the compressor alone
 	REAL_BROKER_JAVA= tests/real/run $(CARGO) bench --locked --bench run

@@ -8,6 +8,8 @@
 //!
 //! One program for both platforms: which one it is on is seen by the address of the runtime's API.
 
+#![forbid(unsafe_code)]
+
 mod lambda;
 mod panics;
 mod scf;

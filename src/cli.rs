@@ -11,6 +11,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use tdmq_backup::error::visible_lines;
 use tdmq_backup::report::{Outcome, Report};
 use tdmq_backup::{Error, Kind};
 
@@ -57,7 +58,7 @@ Exit codes:
 impl Cli {
     pub fn run(self) -> ExitCode {
         self.command().unwrap_or_else(|error| {
-            eprintln!("tdmq-backup: {error:#}");
+            eprintln!("tdmq-backup: {}", visible_lines(&format!("{error:#}")));
             match error.downcast_ref::<Error>().map(Error::kind) {
                 Some(Kind::Invalid) => ExitCode::from(2),
                 _ => ExitCode::from(1),

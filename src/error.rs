@@ -57,10 +57,33 @@ pub struct Error {
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
+/// The longest text of a chain, in characters: what others say is part of it.
+const MOST_SAID: usize = 8 << 10;
+
+/// Whether a terminal or a log takes it for an order: to move, to begin a line, to write from right to left.
+fn is_order(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// `text` as it may stand in a terminal and in a log, on one line: with spaces for what would be obeyed there.
+pub fn visible(text: &str) -> String {
+    text.chars().map(|c| if is_order(c) { ' ' } else { c }).collect()
+}
+
+/// The same of several lines.
+pub fn visible_lines(text: &str) -> String {
+    text.chars().map(|c| if is_order(c) && c != '\n' { ' ' } else { c }).collect()
+}
+
 impl Error {
     /// `doing` is a whole sentence without a full stop, lower case: what failed and what to do about it.
     pub fn new(kind: Kind, doing: impl Into<String>) -> Self {
-        Error { kind, doing: doing.into(), ends_instance: false, source: None }
+        Error { kind, doing: visible(&doing.into()), ends_instance: false, source: None }
+    }
+
+    /// The same where `doing` has several lines.
+    pub fn of_lines(kind: Kind, doing: impl Into<String>) -> Self {
+        Error { doing: visible_lines(&doing.into()), ..Error::new(kind, "") }
     }
 
     /// Adds the reason. It is printed after `doing`, so `doing` must not repeat it.
@@ -85,19 +108,22 @@ impl Error {
         self.kind
     }
 
-    /// This error and its sources on one line, each once.
+    /// This error and its sources on one line, each once; nothing in what others said is obeyed by a terminal.
     pub fn chain(&self) -> String {
         let mut text = self.to_string();
         let mut next = self.source();
         while let Some(error) = next {
-            let part = error.to_string();
+            let part = visible(&error.to_string());
             if !text.ends_with(&part) {
                 text.push_str(": ");
                 text.push_str(&part);
             }
             next = error.source();
         }
-        text
+        match text.char_indices().nth(MOST_SAID) {
+            Some((end, _)) => format!("{}…", &text[..end]),
+            None => text,
+        }
     }
 }
 
@@ -110,5 +136,18 @@ impl fmt::Display for Error {
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.source.as_deref().map(|source| source as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_say_moves_no_cursor_begins_no_line_and_has_an_end() {
+        let loud = "a\x1b[2J\r\nb\u{9b}c\u{202e}d\u{7f}";
+        let error = Error::new(Kind::Denied, format!("doing {loud}")).because(loud);
+        assert_eq!(error.chain(), "doing a [2J  b c d : a [2J  b c d ");
+        assert_eq!(Error::new(Kind::Denied, "x").because("é".repeat(1 << 20)).chain().chars().count(), (8 << 10) + 1);
     }
 }

@@ -13,6 +13,8 @@
 //! dies at. [`run`] puts a rule, an event and the wire together; [`drain`] is
 //! the run itself; [`head`] says why it keeps the promise.
 
+#![forbid(unsafe_code)]
+
 pub mod batch;
 mod budget;
 pub mod catalogue;

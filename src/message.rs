@@ -60,7 +60,7 @@ pub struct Entry {
     /// The broker's own metadata, where the broker adds it.
     pub broker: Option<pulsar::proto::BrokerEntryMetadata>,
     pub metadata: pulsar::proto::MessageMetadata,
-    /// Bytes that the entry takes in memory: its whole frame.
+    /// Bytes that the entry takes in memory: its whole frame, and what its properties take when they are decoded.
     pub size: usize,
     /// The envelope's bytes where they do not parse; then `metadata` has only what identifies the entry.
     pub unreadable: Option<Bytes>,

@@ -17,10 +17,11 @@ mod connection;
 mod consumer;
 mod entry;
 mod failure;
-mod frame;
+pub(crate) mod frame;
 mod http;
-mod lookup;
+pub(crate) mod lookup;
 mod permits;
+mod repeated;
 mod send;
 mod stream;
 

@@ -199,7 +199,7 @@ impl fmt::Display for RuleError {
 
 impl From<RuleError> for Error {
     fn from(error: RuleError) -> Self {
-        Error::new(Kind::Invalid, error.to_string())
+        Error::of_lines(Kind::Invalid, error.to_string())
     }
 }
 

@@ -4,6 +4,7 @@ pub mod broker;
 pub mod bucket;
 pub mod compose;
 pub mod http;
+pub mod parsers;
 mod shelf;
 mod tls;
 mod uploads;

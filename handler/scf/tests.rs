@@ -1,6 +1,12 @@
-//! What takes too long to be waited for in a process: how old an instance gets.
+//! What takes too long to be waited for in a process, how old an instance gets; and answers that are none.
 
-use std::cell::Cell;
+#[path = "../../tests/simulate/dice.rs"]
+mod dice;
+#[path = "../../tests/fuzz/mutate.rs"]
+#[allow(dead_code, reason = "the fuzz test uses all of it")]
+mod mutate;
+
+use std::cell::{Cell, RefCell};
 
 use serde_json::json;
 use tdmq_backup::testing::{Http, Step};
@@ -69,4 +75,34 @@ fn the_runtime_api_is_where_the_variables_say() {
     let both = [("SCF_RUNTIME_API", "10.0.0.1"), ("SCF_RUNTIME_API_PORT", "9002")];
     assert_eq!(at(&both).unwrap().unwrap(), "10.0.0.1:9002");
     assert!(at(&[("SCF_RUNTIME_API", "127.0.0.1"), ("SCF_RUNTIME_API_PORT", "http")]).is_err());
+}
+
+/// The runtime API is the platform's, and what answers at its address may be something else.
+#[tokio::test]
+async fn no_answer_of_the_runtime_api_makes_a_panic_or_more_of_an_invocation_than_its_bounds() {
+    thread_local!(static ANSWER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) });
+    let http = Http::start_then(Vec::new(), |_| vec![Step::Send(ANSWER.with_borrow(Vec::clone)), Step::Close]);
+    let http = http.await.unwrap();
+    let api = Api::new(&http.address().to_string());
+    let answer = |headers: &str, body: &str| {
+        format!("HTTP/1.1 200 OK\r\n{headers}Content-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
+    };
+    let corpus = [
+        answer("request_id: 0a1b\r\ntime_limit_in_ms: 285000\r\nmemory_limit_in_mb: 128\r\n", "{\"Type\":\"Timer\"}"),
+        answer("Request_Id: x\r\ntime_limit_in_ms: -1\r\n", ""),
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n".to_vec(),
+        b"HTTP/1.1 500 Oops\r\n\r\n".to_vec(),
+    ];
+    let mut taken = 0;
+    for number in 0..400 {
+        ANSWER.set(mutate::mutated(&mut dice::Dice::new(number), &corpus));
+        let Ok(invocation) = api.next().await else { continue };
+        taken += 1;
+        let ok = invocation.request.chars().count() <= 200
+            && !invocation.request.chars().any(char::is_control)
+            && invocation.time_limit.is_none_or(|limit| limit > 0)
+            && invocation.body.len() <= 8 << 20;
+        assert!(ok, "input {number}: {:?} {:?}", invocation.request, invocation.time_limit);
+    }
+    assert!(taken > 100, "{taken}");
 }

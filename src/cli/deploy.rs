@@ -124,7 +124,7 @@ impl Deploy {
         if cloud.target == Target::Scf
             && let Some(problem) = old.as_ref().and_then(|old| scf::loses(&wanted, old))
         {
-            bail!(Error::new(Kind::Invalid, format!("nothing was deployed:\n  {problem}")));
+            bail!(Error::of_lines(Kind::Invalid, format!("nothing was deployed:\n  {problem}")));
         }
         say_what_changes(&wanted, old.as_ref(), &facts, &cloud);
         let steps = match cloud.target {

@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 use chrono::{DateTime, SecondsFormat, Utc};
 use tdmq_backup::Position;
+use tdmq_backup::error::visible;
 use tdmq_backup::report::{Because, Outcome, PartitionReport, Report, Stop};
 
 /// One line of JSON on standard output.
@@ -40,7 +41,7 @@ pub fn text(report: &Report) {
     }
     if let Some(moved) = &report.moved {
         let shown = |at: Option<Position>| at.map_or("an unknown position".to_owned(), |at| at.to_string());
-        println!("  moved to {} as asked: from {} to {}", moved.asked, shown(moved.from), shown(moved.to));
+        println!("  moved to {} as asked: from {} to {}", visible(&moved.asked), shown(moved.from), shown(moved.to));
     }
     if let Some(passed) = &report.passed_over {
         println!("  passed over {} to {}: what of it was not stored before will not be", passed.from, passed.to);

@@ -266,13 +266,16 @@ impl Connection {
         let words = [
             command.error.as_mut().map(|error| &mut error.message),
             command.partition_metadata_response.as_mut().and_then(|response| response.message.as_mut()),
-            command.lookup_topic_response.as_mut().and_then(|response| response.message.as_mut()),
             command.ack_response.as_mut().and_then(|response| response.message.as_mut()),
             command.consumer_stats_response.as_mut().and_then(|response| response.error_message.as_mut()),
             command.get_schema_response.as_mut().and_then(|response| response.error_message.as_mut()),
             command.send_error.as_mut().map(|error| &mut error.message),
         ];
-        for words in words.into_iter().flatten() {
+        let lookup = command.lookup_topic_response.as_mut().map(|response| {
+            let urls = [&mut response.broker_service_url, &mut response.broker_service_url_tls];
+            [&mut response.message].into_iter().chain(urls).filter_map(Option::as_mut)
+        });
+        for words in words.into_iter().flatten().chain(lookup.into_iter().flatten()) {
             *words = token.redact(words);
         }
     }

@@ -236,11 +236,12 @@ impl Consumer<'_> {
 
     fn accept(&mut self, message: CommandMessage, rest: bytes::Bytes) -> Result<()> {
         let position = position(&message.message_id);
-        let size = rest.len();
+        let length = rest.len();
         let delivered = frame::delivered(rest).map_err(|why| {
             Error::new(Kind::Corrupt, format!("entry {position} arrived damaged; nothing after it was acknowledged"))
                 .because(why)
         })?;
+        let size = length + delivered.overhead;
         self.permits.used(delivered.metadata.num_messages_in_batch.unwrap_or(1), size);
         if self.first_from.take().is_some_and(|from| position < from) {
             // Brokers that do not say where the cursor stands are found out by what they deliver.

@@ -11,6 +11,7 @@ use bytes::Buf;
 use prost::Message as _;
 use pulsar::proto::{CompressionType, EncryptionKeys, KeyValue, MessageMetadata, SingleMessageMetadata};
 
+use super::repeated;
 use crate::message::{Body, Chunk, Chunks, Encryption, EncryptionKey, Entry, Key, Message, MessageId, Undecodable};
 
 /// A payload that would be larger than this in memory stays as it is on the wire.
@@ -58,7 +59,7 @@ impl Entry {
     fn undecodable_by_envelope(&self) -> Option<String> {
         let metadata = &self.metadata;
         if self.unreadable.is_some() {
-            return Some("its metadata does not parse (text that is not UTF-8?)".into());
+            return Some("its metadata does not parse (text that is not UTF-8?) or has too many properties".into());
         }
         if !metadata.encryption_keys.is_empty() {
             return Some("encrypted by its producer".into());
@@ -241,10 +242,15 @@ fn split(payload: &[u8], count: i32) -> Result<Members, String> {
     }
     let broken = |index: i32, why: &str| format!("message {index} of its batch of {count} {why}");
     let mut members = Vec::new();
+    let mut items = 0;
     let mut rest = payload;
     for index in 0..count {
         let size = rest.try_get_u32().map_err(|_| broken(index, "is missing"))? as usize;
         let (metadata, behind) = rest.split_at_checked(size).ok_or_else(|| broken(index, "is cut off"))?;
+        items += repeated::of_member(metadata);
+        if items > repeated::MOST_ITEMS_IN_BATCH {
+            return Err(broken(index, "has one property more than are taken apart"));
+        }
         let metadata = SingleMessageMetadata::decode(metadata).map_err(|_| broken(index, "has broken metadata"))?;
         let start = payload.len() - behind.len();
         let length = usize::try_from(metadata.payload_size).ok().filter(|length| *length <= behind.len());

@@ -6,11 +6,15 @@ use pulsar::proto::ServerError;
 
 use crate::error::{Error, Kind};
 
+/// Of the broker's words so many characters are kept.
+const MOST_WORDS: usize = 1000;
+
 /// An error of the broker while `doing`, with the broker's own words as its source.
 pub(crate) fn refused(doing: &str, code: i32, words: &str) -> Error {
     let code = ServerError::try_from(code).unwrap_or(ServerError::UnknownError);
     let kind = kind(code);
     let advice = advice(code);
+    let words: String = words.chars().take(MOST_WORDS).collect();
     let words = format!("the broker says {}: {words}", code.as_str_name());
     let error = Error::new(kind, if advice.is_empty() { doing.to_owned() } else { format!("{doing}: {advice}") });
     match code {

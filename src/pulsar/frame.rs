@@ -14,6 +14,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use prost::Message as _;
 use pulsar::proto::{BaseCommand, BrokerEntryMetadata, MessageMetadata};
 
+use super::repeated;
 use crate::error::{Error, Kind, Result};
 
 const CHECKSUM_MAGIC: u16 = 0x0e01;
@@ -34,8 +35,10 @@ pub(crate) struct Frame {
 pub(crate) struct Delivered {
     pub broker: Option<BrokerEntryMetadata>,
     pub metadata: MessageMetadata,
-    /// The metadata's bytes, where they do not parse.
+    /// The metadata's bytes, where they do not parse, or would take too much memory if they did.
     pub unreadable: Option<Bytes>,
+    /// What the metadata takes in memory beside its bytes.
+    pub overhead: usize,
     pub payload: Bytes,
 }
 
@@ -107,11 +110,14 @@ pub(crate) fn delivered(mut rest: Bytes) -> Result<Delivered> {
         }
     }
     let bytes = sized(&mut rest)?;
-    let (metadata, unreadable) = match MessageMetadata::decode(bytes.clone()) {
-        Ok(metadata) => (metadata, None),
-        Err(_) => (Fingerprint::of(bytes.clone()), Some(bytes)),
+    let items = repeated::of_envelope(&bytes);
+    let decoded = (items <= repeated::MOST_ITEMS).then(|| MessageMetadata::decode(bytes.clone()).ok()).flatten();
+    let (metadata, unreadable) = match decoded {
+        Some(metadata) => (metadata, None),
+        None => (Fingerprint::of(bytes.clone()), Some(bytes)),
     };
-    Ok(Delivered { broker, metadata, unreadable, payload: rest })
+    let overhead = if unreadable.is_some() { 0 } else { items * repeated::ITEM };
+    Ok(Delivered { broker, metadata, unreadable, overhead, payload: rest })
 }
 
 /// Appends `command` as a simple frame. `extra` stands behind the command's own bytes, as fields

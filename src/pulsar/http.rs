@@ -66,7 +66,8 @@ impl Http {
             let reply = reply.map_err(|e| self.no_answer(host, doing, e))?;
             let status = reply.status();
             if status.is_redirection() {
-                uri = self.redirect(reply.headers(), doing)?;
+                let to = self.redirect(reply.headers(), doing);
+                uri = to.map_err(|e| Error::new(e.kind(), redacted(&e.to_string(), who.token)))?;
                 continue;
             }
             let body = Limited::new(reply.into_body(), MOST_ANSWER_BYTES).collect();
@@ -76,7 +77,7 @@ impl Http {
                 return Err(refused(doing, status, &body, who.token));
             }
             return serde_json::from_slice(&body)
-                .map_err(|e| unavailable(format!("the answer is not what was expected: {e}")));
+                .map_err(|e| unavailable(redacted(&format!("the answer is not what was expected: {e}"), who.token)));
         }
         Err(unavailable("redirected round in circles".into()))
     }
@@ -115,6 +116,11 @@ fn request(uri: &Uri, who: &Caller<'_>, doing: &str) -> Result<Request<Empty<Byt
         request = request.header(AUTHORIZATION, bearer);
     }
     request.body(Empty::new()).map_err(|e| Error::new(Kind::Internal, doing).because(e))
+}
+
+/// `text` without the token.
+pub(super) fn redacted(text: &str, token: Option<&Secret>) -> String {
+    token.map_or_else(|| text.to_owned(), |token| token.redact(text))
 }
 
 fn refused(doing: &str, status: StatusCode, body: &[u8], token: Option<&Secret>) -> Error {

@@ -20,7 +20,7 @@ use super::connection::{
     ANSWER_LIMIT, CONNECT_LIMIT, Caller, Connection, answered, command, connection_silent, within,
 };
 use super::failure::refused;
-use super::http::Http;
+use super::http::{Http, redacted};
 use crate::budget;
 use crate::error::{Error, Kind, Result};
 use crate::rule::{Rule, Scheme, TopicName};
@@ -107,6 +107,9 @@ impl<'r> Cluster<'r> {
             }
             let doing = over_http(topic);
             let Found { broker_url, broker_url_tls } = http.get(door, &path, &doing, &self.who).await?;
+            // What it repeats of the token must not become part of an error.
+            let [broker_url, broker_url_tls] =
+                [broker_url, broker_url_tls].map(|url| url.map(|url| redacted(&url, self.who.token)));
             let broker = Address::to_reach(&doing, broker_url, broker_url_tls, self.who.tls.is_some())?;
             Connection::open(&broker, None, &self.who).await
         })
@@ -298,6 +301,14 @@ struct Partitions {
 struct Found {
     broker_url: Option<String>,
     broker_url_tls: Option<String>,
+}
+
+/// The broker that an answer over HTTP names, as it is connected to.
+#[cfg(feature = "testing")]
+pub(crate) fn broker_in(answer: &[u8], with_tls: bool) -> Result<String> {
+    let unreadable = |e| Error::new(Kind::Unavailable, "the answer is not what was expected").because(e);
+    let Found { broker_url, broker_url_tls } = serde_json::from_slice(answer).map_err(unreadable)?;
+    Ok(Address::to_reach("looking up", broker_url, broker_url_tls, with_tls)?.authority())
 }
 
 fn url_part(text: &str) -> String {

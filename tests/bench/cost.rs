@@ -42,6 +42,7 @@ pub enum Whose {
 
 /// Processor time so far, to the microsecond. `/proc/self/stat` has it too, in hundredths of a second:
 /// too coarse for a run of a few.
+#[expect(unsafe_code, reason = "no safe function tells it in microseconds")]
 pub fn cpu(whose: Whose) -> Duration {
     let who = match whose {
         Whose::Mine => libc::RUSAGE_SELF,

@@ -20,6 +20,7 @@ mod heads;
 mod histories;
 #[path = "../matrix/history.rs"]
 mod history;
+mod hostile;
 mod interruptions;
 mod matrix;
 mod meetings;

@@ -7,6 +7,7 @@ use anyhow::Result;
 use clap::Args;
 use serde_json::{Value, json};
 use tdmq_backup::Clock;
+use tdmq_backup::error::visible;
 
 use super::standing::{self, Standing};
 use super::wanted::Deployed;
@@ -177,7 +178,7 @@ impl Logs {
             for (at, report) in &new {
                 match self.json {
                     true => println!("{report}"),
-                    false => println!("{}", line(at, report)),
+                    false => println!("{}", visible(&line(at, report))),
                 }
             }
             if !self.follow {
@@ -242,7 +243,7 @@ fn table<const N: usize>(rows: &[[String; N]]) {
     for row in rows {
         let cells: Vec<String> =
             row.iter().enumerate().map(|(at, cell)| format!("{cell:<width$}", width = width(at))).collect();
-        println!("{}", cells.join("  ").trim_end());
+        println!("{}", visible(cells.join("  ").trim_end()));
     }
 }
 
