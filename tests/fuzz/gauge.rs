@@ -1,6 +1,7 @@
-//! The memory of this process, as the kernel counts it, in MiB.
+//! The memory of this process, in MiB, and its time, as the kernel counts them.
 
 use std::fs;
+use std::time::Duration;
 
 /// Forgets the peak so far; answers what is taken now.
 pub fn reset() -> u64 {
@@ -11,6 +12,12 @@ pub fn reset() -> u64 {
 
 pub fn peak() -> u64 {
     read("VmHWM:")
+}
+
+/// The processor's time that this thread has had.
+pub fn busy() -> Duration {
+    let text = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    Duration::from_nanos(text.split_whitespace().next().and_then(|first| first.parse().ok()).unwrap_or(0))
 }
 
 fn read(name: &str) -> u64 {

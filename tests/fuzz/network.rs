@@ -278,7 +278,7 @@ fn says_where(frame: &[u8]) -> bool {
 
 fn changed(frame: Vec<u8>, seed: u64) -> Vec<u8> {
     let mut dice = Dice::new(seed);
-    let whole = mutated(&mut dice, &[frame.clone()]);
+    let whole = mutated(&mut dice, std::slice::from_ref(&frame));
     if dice.one_in(3) {
         return whole;
     }
