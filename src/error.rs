@@ -146,8 +146,8 @@ mod tests {
     #[test]
     fn what_others_say_moves_no_cursor_begins_no_line_and_has_an_end() {
         let loud = "a\x1b[2J\r\nb\u{9b}c\u{202e}d\u{7f}";
-        let error = Error::new(Kind::Denied, format!("doing {loud}")).because(loud);
-        assert_eq!(error.chain(), "doing a [2J  b c d : a [2J  b c d ");
+        let error = Error::new(Kind::Denied, format!("doing {loud} now")).because(loud);
+        assert_eq!(error.chain(), "doing a [2J  b c d  now: a [2J  b c d ");
         assert_eq!(Error::new(Kind::Denied, "x").because("é".repeat(1 << 20)).chain().chars().count(), (8 << 10) + 1);
     }
 }
