@@ -48,8 +48,14 @@ else
 	@$(cloud) invoke $(place) $(if $(EVENT),--event "$(EVENT)")
 endif
 
+# As it was typed, and not as make or another program's environment has it.
+ifeq ($(origin SEND),command line)
+override export SEND := $(value SEND)
+sends = --send="$$SEND"
+endif
+
 smoke: ## On a live account, after deploy: a verdict on each fact that only an account shows. SEND=text sends a message to the topic first
-	@$(cloud) smoke $(place) $(if $(SEND),--send "$$SEND")
+	@$(cloud) smoke $(place) $(sends)
 
 delete: ## Removes RULE's function from TARGET; objects and the subscription stay. DRAIN=1 empties the subscription first, UNSUBSCRIBE=1 removes it (asks for its name; CONFIRM=name in scripts); DRY_RUN=1 changes nothing
 	@$(cloud) delete $(place) $(if $(DRAIN),--drain) $(if $(UNSUBSCRIBE),--unsubscribe) $(if $(CONFIRM),--confirm "$(CONFIRM)") $(if $(DRY_RUN),--dry-run)

@@ -49,20 +49,18 @@ impl Cluster<'_> {
 
 async fn receipt(connection: &mut Connection, doing: &str) -> Result<Position> {
     let (address, deadline) = (connection.address().clone(), connection.deadline());
+    // What the broker answers, and what keeps it from us.
     let wait = async {
         loop {
             let answer = connection.receive().await?.command;
             if let Some(CommandSendReceipt { message_id: Some(id), .. }) = answer.send_receipt {
-                return Ok(Position::new(id.ledger_id as i64, id.entry_id as i64));
+                return Ok(Ok(Position::new(id.ledger_id as i64, id.entry_id as i64)));
             }
             if let Some(error) = answer.send_error {
-                return Err(refused(doing, error.error, &error.message));
+                return Ok(Err(refused(doing, error.error, &error.message)));
             }
         }
     };
-    let late = || connection_silent(&address);
-    within(ANSWER_LIMIT, deadline, wait, late).await.flatten().map_err(|error| match error.kind() {
-        Kind::Unavailable => Error::new(Kind::Unknown, format!("{doing}: it may be stored or not")).because(error),
-        _ => error,
-    })
+    let unknown = |error| Error::new(Kind::Unknown, format!("{doing}: it may be stored or not")).because(error);
+    within(ANSWER_LIMIT, deadline, wait, || connection_silent(&address)).await.flatten().map_err(unknown)?
 }

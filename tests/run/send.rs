@@ -47,6 +47,7 @@ async fn a_message_that_may_be_stored_is_not_called_refused() {
         (Act::AnswerThenDrop, None, ""),
         (Act::DropConnection, Some(Kind::Unknown), "it may be stored or not"),
         (Act::Error(ServerError::AuthorizationError, "no".into()), Some(Kind::Denied), "`produce`, to send"),
+        (Act::Error(ServerError::TopicTerminatedError, "over".into()), Some(Kind::Unavailable), "over"),
     ] {
         let world = World::new().await;
         world.broker.script(When::next(CommandType::Send), act);

@@ -101,21 +101,14 @@ impl Delete {
     }
 
     /// The function. Where it matters what its runs do, its timer is off first, and on again if it stays.
-    async fn remove(
-        &self,
-        found: &Deployed,
-        unsubscribes: bool,
-        cloud: &Cloud,
-        rule: &Rule,
-        clock: &Clock,
-    ) -> Result<()> {
+    async fn remove(&self, found: &Deployed, removes: bool, cloud: &Cloud, rule: &Rule, clock: &Clock) -> Result<()> {
         let calls = match cloud.target {
             Target::Scf => scf::delete(&cloud.region, found),
             Target::Lambda => lambda::delete(&cloud.region, &found.name),
         };
         if self.dry_run {
             println!("{}", cloud.look(&rule.name).shown());
-            if self.drain || unsubscribes {
+            if self.drain || self.unsubscribe {
                 cloud.timer_shown(&rule.name, false).iter().for_each(|line| println!("{line}"));
             }
             if self.drain {
@@ -124,24 +117,34 @@ impl Delete {
             calls.iter().for_each(|call| println!("{}", call.shown()));
             return Ok(());
         }
-        let was_on = (self.drain || unsubscribes) && cloud.is_on(found)?;
-        if was_on {
-            cloud.timer(&rule.name, false)?;
-        }
-        if let Err(error) = self.come_to_rest(unsubscribes, cloud, rule, clock).await {
-            if was_on {
-                switch_on_again(cloud, &rule.name);
+        let rests = self.drain || self.unsubscribe;
+        let was_on = rests && cloud.is_on(found)?;
+        let stays = |error| {
+            match (rests, was_on) {
+                (true, true) => switch_on_again(cloud, &rule.name),
+                (true, false) => eprintln!("the timer is off, as it was found: make deploy switches it on"),
+                (false, _) => {}
             }
-            return Err(error);
+            Err(error)
+        };
+        if was_on {
+            println!("the timer is off meanwhile; if this is cut off, make deploy switches it on");
+            // It may be off though nobody said so.
+            if let Err(error) = cloud.timer(&rule.name, false) {
+                return stays(error);
+            }
+        }
+        if let Err(error) = self.come_to_rest(removes, cloud, rule, clock).await {
+            return stays(error);
         }
         for (at, call) in calls.iter().enumerate() {
-            if let Err(error) = call.ask() {
-                match at {
-                    _ if !was_on => {}
-                    0 => switch_on_again(cloud, &rule.name),
-                    _ => eprintln!("the timer is off: delete again, or deploy to go on"),
+            match call.ask() {
+                Err(error) if at == 0 => return stays(error),
+                Err(error) => {
+                    eprintln!("the timer is off or gone: delete again, or deploy to go on");
+                    return Err(error);
                 }
-                return Err(error);
+                Ok(_) => {}
             }
             println!("{} {}: done", call.service, call.action);
         }
@@ -149,12 +152,14 @@ impl Delete {
     }
 
     /// With the timer off: the drain, and that no run is under way which would make again what is removed.
-    async fn come_to_rest(&self, unsubscribes: bool, cloud: &Cloud, rule: &Rule, clock: &Clock) -> Result<()> {
+    async fn come_to_rest(&self, removes: bool, cloud: &Cloud, rule: &Rule, clock: &Clock) -> Result<()> {
         if self.drain {
             drain(cloud, &rule.name).context("the subscription is not drained, and nothing was removed")?;
         }
-        if unsubscribes {
-            unsubscribe::look(rule, clock).await?;
+        // Also where there was no subscription: a run may have made one since.
+        if self.unsubscribe && unsubscribe::look(rule, clock).await?.partitions > 0 && !removes {
+            let text = "a run has made the subscription meanwhile, and nothing was removed: make delete again";
+            bail!(Error::new(Kind::Busy, text));
         }
         Ok(())
     }

@@ -28,8 +28,10 @@ use tdmq_backup::{Clock, Error, Kind, Rule};
 
 use super::Place;
 use super::cloud::Reply;
-use super::wanted::{Target, list, text};
+use super::wanted::{Target, identity, list, text};
 
+/// The vendor guide's test.
+const DELIVERED: &str = "a message that was sent is a file under the delivery path";
 /// Of a message that is sent.
 const MOST_BYTES: usize = 64 << 10;
 /// What all questions to the store may take, or to the broker.
@@ -86,8 +88,17 @@ impl Smoke {
         let clock = Clock::system();
         let rule = self.place.rule()?;
         let cloud = self.place.cloud(&rule);
-        if !cloud.find(&rule.name)?.is_some_and(|found| found.ours && found.name == rule.name) {
+        let found = cloud.find(&rule.name)?.filter(|found| found.ours && found.name == rule.name);
+        let Some(found) = found else {
             let text = format!("name: {:?} is not deployed on {}: make deploy first", rule.name, cloud.target.name());
+            bail!(Error::new(Kind::Invalid, text));
+        };
+        if found.identity() != identity(&rule) {
+            let [topic, subscription, _] = found.identity();
+            let text = format!(
+                "the function {:?} reads subscription {subscription:?} of {topic}, which is not what the rule's file says: make deploy first",
+                rule.name
+            );
             bail!(Error::new(Kind::Invalid, text));
         }
         let store = store_of(&rule, |name| env::var(name).ok(), clock)?.until(clock.now() + ASKING);
@@ -98,15 +109,21 @@ impl Smoke {
             facts.push(fact);
             sent = at;
         }
-        let reply = cloud.invoke(&rule.name, "{}")?;
+        let not_sent = self.send.is_some() && sent.is_none();
+        let reply = cloud.invoke(&rule.name, "{}");
         // A run may take longer than the probes' time.
         let store = store.until(clock.now() + ASKING);
+        let failed = |said| Fact::new("a run of the deployed function succeeds", false, said);
         match &reply {
-            Reply::Report(report) => {
+            Ok(Reply::Report(report)) => {
                 facts.extend(of_a_run(report, &rule));
-                facts.push(delivered(report, &rule, sent, &store).await);
+                facts.push(match not_sent {
+                    true => Fact::new(DELIVERED, Verdict::NotSeen, "the message was not sent, or nobody said so"),
+                    false => delivered(report, &rule, sent, &store).await,
+                });
             }
-            Reply::Failed(said) => facts.push(Fact::new("a run of the deployed function succeeds", false, said)),
+            Ok(Reply::Failed(said)) => facts.push(failed(said.clone())),
+            Err(error) => facts.push(failed(format!("{error:#}"))),
         }
         facts.extend(unseen(cloud.target));
         for Fact { what, verdict, seen } in &facts {
@@ -116,7 +133,7 @@ impl Smoke {
         if wrong > 0 {
             eprintln!("{wrong} of {} facts are not so here: please report them, with the lines above", facts.len());
         }
-        Ok(ExitCode::from(u8::from(wrong > 0)))
+        Ok(ExitCode::from(u8::from(wrong > 0 || not_sent)))
     }
 }
 
@@ -169,14 +186,16 @@ async fn sent_to(rule: &Rule, text: &str, clock: &Clock) -> (Fact, Option<Sent>)
 
 /// The vendor guide's test: a message was sent, and its file lies under the delivery path.
 async fn delivered(report: &Value, rule: &Rule, sent: Option<Sent>, store: &impl Store) -> Fact {
-    let what = "a message that was sent is a file under the delivery path";
+    let what = DELIVERED;
     let stored = list(report, "/objects");
     let keys: Vec<String> =
         stored.iter().filter(|object| holds(object, sent)).map(|object| text(object, "/key")).collect();
     if keys.is_empty() {
         let why = match sent {
             Some(_) if stored.is_empty() => "the run stored nothing: another one may have taken the message; again",
-            Some(_) => "the run has not come to the message yet: again, when the backlog is stored",
+            Some(_) => {
+                "the run has not come to the message yet, or another one has taken it: again, when the backlog is stored"
+            }
             None => "nothing was new: SEND=text sends a message, or send one of at most 64 KB, and again",
         };
         return Fact::new(what, Verdict::NotSeen, why);

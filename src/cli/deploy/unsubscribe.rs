@@ -86,7 +86,8 @@ pub fn say(rule: &Rule, owed: Owed, drain: bool) {
         0 | 1 => String::new(),
         count => format!(" on {count} partitions"),
     };
-    println!("subscription {:?} of {}{of} owes {}", rule.subscription, rule.topic, entries(owed));
+    let address = &rule.service_url;
+    println!("subscription {:?} of {}{of} at {address} owes {}", rule.subscription, rule.topic, entries(owed));
     match drain {
         true => println!("they are stored first; whatever comes after the last run is given up with the subscription"),
         false => println!(
