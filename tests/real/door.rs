@@ -87,7 +87,7 @@ fn down(mut from: &TcpStream, mut to: &TcpStream, shared: &Mutex<Shared>, broker
 }
 
 /// One whole frame, as the program is to see it.
-fn shown(from: &mut impl Read, broker: &str, own: &str) -> io::Result<Vec<u8>> {
+pub fn shown(from: &mut impl Read, broker: &str, own: &str) -> io::Result<Vec<u8>> {
     let (bytes, mut command) = frame(from)?;
     if let Some(found) = &mut command.lookup_topic_response
         && found.broker_service_url.as_deref() == Some(&format!("pulsar://{broker}"))

@@ -72,6 +72,8 @@ pub struct Stage {
     pub bucket: String,
     keys: BTreeMap<&'static str, String>,
     variables: BTreeMap<&'static str, String>,
+    /// Where the store keeps its buckets.
+    buckets: PathBuf,
     /// What the other clients use: the broker's two addresses, and a token that may do all.
     broker: Broker,
     folder: TempDir,
@@ -93,6 +95,7 @@ impl Stage {
             bucket: bucket.clone(),
             keys: BTreeMap::new(),
             variables: BTreeMap::new(),
+            buckets: PathBuf::from(component("REAL_S3_DIR")),
             broker: Broker {
                 url: component("REAL_BROKER_URL"),
                 http: component("REAL_BROKER_HTTP"),
@@ -192,6 +195,11 @@ impl Stage {
         self.client("java", "dump", &[])
     }
 
+    /// The same of another topic, as one of its partitions is.
+    pub fn dump_of(&self, topic: &str) -> Vec<Value> {
+        java::ask(&["dump", "--url", &self.broker.url, "--token", &self.broker.token, "--topic", topic])
+    }
+
     pub fn client(&self, client: &str, command: &str, more: &[&str]) -> Vec<Value> {
         let Broker { url, token, .. } = &self.broker;
         let arguments = [&[command, "--url", url, "--token", token, "--topic", &self.topic], more].concat();
@@ -209,8 +217,15 @@ impl Stage {
         self.text("service_url", url).variable("TDMQ_BACKUP_TOKEN", token);
     }
 
+    /// Another store, with its folder and its keys.
+    pub fn at_store(&mut self, endpoint: &str, buckets: PathBuf, [id, secret]: [&str; 2]) {
+        self.text("endpoint", endpoint).variable("AWS_ACCESS_KEY_ID", id).variable("AWS_SECRET_ACCESS_KEY", secret);
+        self.buckets = buckets;
+        fs::create_dir(self.bucket_folder()).unwrap();
+    }
+
     pub fn bucket_folder(&self) -> PathBuf {
-        Path::new(&component("REAL_S3_DIR")).join(&self.bucket)
+        self.buckets.join(&self.bucket)
     }
 
     /// The keys of everything in the bucket, heads too.

@@ -42,6 +42,7 @@ mod stores;
 mod table;
 mod tls;
 mod topics;
+mod torture;
 mod transactions;
 mod unsubscribe;
 mod watch;

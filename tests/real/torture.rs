@@ -1,0 +1,102 @@
+//! Random kills at real components, while a producer goes on: see README.md.
+//!
+//! The plan of a history is its seed's, and so is each instant as a part of a run; the rest is what the machine makes of
+//! it. `make torture` acts as many histories as its `KILLS` take.
+
+mod cuts;
+#[path = "../simulate/dice.rs"]
+mod dice;
+mod history;
+mod parts;
+mod plan;
+mod producer;
+mod replies;
+mod running;
+mod verdict;
+
+use std::fmt;
+
+use tdmq_backup::Clock;
+
+use history::act;
+use parts::Parts;
+use plan::{Kills, Plan};
+use verdict::Verdict;
+
+/// Of one history that `make torture` acts.
+const EACH: Kills = Kills { functions: 10, broker: 1, store: 1, connections: 10, frozen: 1 };
+const SHORT: Kills = Kills { functions: 12, broker: 1, store: 1, connections: 12, frozen: 2 };
+const SHORT_SEED: u64 = 7;
+
+#[derive(Default)]
+struct Total {
+    kills: Kills,
+    messages: usize,
+    lost: usize,
+    twice: usize,
+    false_replies: usize,
+    lost_by_broker: usize,
+    wrong: usize,
+}
+
+impl Total {
+    fn add(&mut self, verdict: &Verdict) {
+        self.kills += verdict.kills;
+        self.messages += verdict.messages;
+        self.lost += verdict.lost;
+        self.twice += verdict.twice;
+        self.false_replies += verdict.false_replies;
+        self.lost_by_broker += verdict.lost_by_broker;
+        self.wrong += usize::from(!verdict.problems.is_empty());
+    }
+}
+
+impl fmt::Display for Total {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Total { kills, lost, twice, false_replies, lost_by_broker, wrong, .. } = self;
+        write!(f, "{kills} (functions, broker, store, connections, frozen): ")?;
+        write!(f, "{lost} lost, {twice} twice, {false_replies} false replies")?;
+        if *lost_by_broker > 0 {
+            write!(f, "; {lost_by_broker} confirmed messages lost by the broker itself")?;
+        }
+        if *wrong > 0 {
+            write!(f, "; {wrong} histories WRONG")?;
+        }
+        Ok(())
+    }
+}
+
+fn number(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok().filter(|text| !text.is_empty())?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name} is a number, not {text}")))
+}
+
+#[test]
+fn a_short_torture_loses_and_repeats_nothing_and_every_reply_is_true() {
+    let verdict = act(&Parts::start("torture-short"), Plan::of(SHORT_SEED, SHORT));
+    println!("torture: {verdict}");
+    assert!(verdict.problems.is_empty(), "{verdict}");
+}
+
+#[test]
+#[ignore = "minutes: make torture"]
+fn a_whole_torture_loses_and_repeats_nothing_and_every_reply_is_true() {
+    let clock = Clock::system();
+    let began = clock.now_ms();
+    let (seed, kills) = (number("SEED").unwrap_or_else(|| began / 1_000), number("KILLS").unwrap_or(200));
+    let histories = kills.div_ceil(EACH.functions as u64).max(1);
+    println!("torture: SEED={seed}, {histories} histories");
+    let parts = Parts::start("torture");
+    let mut total = Total::default();
+    for number in 0..histories {
+        let verdict = act(&parts, Plan::of(seed + number, EACH));
+        println!("torture: history {} of {histories}, {verdict}", number + 1);
+        if !verdict.problems.is_empty() {
+            println!("torture:   its plan again: make torture SEED={} KILLS={}", verdict.seed, EACH.functions);
+        }
+        total.add(&verdict);
+    }
+    println!("torture: {} messages, {} s", total.messages, (clock.now_ms() - began) / 1_000);
+    println!("torture: {total}");
+    assert_eq!(total.wrong, 0, "the lines above say what is wrong");
+}
