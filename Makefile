@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 CARGO ?= cargo
 
-.PHONY: help demo package watch deploy status logs invoke smoke delete test test-real test-deploy pulsar-table crash-matrix simulate fuzz check bench fmt
+.PHONY: help demo package watch deploy status logs invoke smoke delete test test-real test-deploy pulsar-table crash-matrix simulate fuzz torture check bench fmt
 
 help: ## What there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -77,6 +77,9 @@ simulate: ## Random histories over a model of broker and bucket: SEED=1 HISTORIE
 
 fuzz: ## Broken bytes into every parser, in millions: INPUTS=1000000 for each, SEED=1; PARSER= and FROM= repeat one
 	@SEED=$(or $(SEED),1) INPUTS=$(or $(INPUTS),1000000) $(CARGO) test --quiet --profile fuzz --locked --workspace --test fuzz no_input -- --nocapture
+
+torture: ## The program at real Pulsar and a real store, all of them killed, frozen and cut off at random instants: KILLS=200 SEED=1
+	@set -o pipefail; KILLS=$(or $(KILLS),200) SEED=$(SEED) tests/real/run $(CARGO) test --quiet --locked --workspace --test real -- --ignored torture:: --nocapture | sed -unE 's/^torture: //p'
 
 check: ## Formatting, lints, documentation, dependencies
 	$(CARGO) fmt --all --check

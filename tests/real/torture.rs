@@ -66,6 +66,15 @@ impl fmt::Display for Total {
     }
 }
 
+/// Says how to act this history's plan again when it is dropped, also where the history does not come to its end.
+struct Again(u64);
+
+impl Drop for Again {
+    fn drop(&mut self) {
+        println!("torture:   this plan again: make torture SEED={} KILLS={}", self.0, EACH.functions);
+    }
+}
+
 fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok().filter(|text| !text.is_empty())?;
     Some(text.parse().unwrap_or_else(|_| panic!("{name} is a number, not {text}")))
@@ -89,10 +98,11 @@ fn a_whole_torture_loses_and_repeats_nothing_and_every_reply_is_true() {
     let parts = Parts::start("torture");
     let mut total = Total::default();
     for number in 0..histories {
-        let verdict = act(&parts, Plan::of(seed + number, EACH));
-        println!("torture: history {} of {histories}, {verdict}", number + 1);
-        if !verdict.problems.is_empty() {
-            println!("torture:   its plan again: make torture SEED={} KILLS={}", verdict.seed, EACH.functions);
+        let again = Again(seed + number);
+        let verdict = act(&parts, Plan::of(again.0, EACH));
+        println!("torture: history {} of {histories}, seed {}: {verdict}", number + 1, again.0);
+        if verdict.problems.is_empty() {
+            std::mem::forget(again);
         }
         total.add(&verdict);
     }

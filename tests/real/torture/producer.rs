@@ -3,12 +3,17 @@
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::thread::{self, JoinHandle};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::Duration;
 
 use serde::Deserialize;
 
 use crate::harness::{Stage, component, script};
 use crate::torture::plan::Plan;
+
+/// As long as a client may take to find a broker again that was away.
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// A message that the broker confirmed.
 #[derive(Deserialize)]
@@ -21,11 +26,11 @@ pub struct Receipt {
 
 pub struct Producer {
     child: Child,
-    receipts: Option<JoinHandle<Vec<Receipt>>>,
+    told: Receiver<Receipt>,
+    receipts: Vec<Receipt>,
 }
 
 impl Producer {
-    /// Some of its messages are confirmed when this returns.
     pub fn start(stage: &Stage, plan: &Plan) -> Producer {
         let at = stage.broker();
         let mut python = Command::new(PathBuf::from(component("REAL_DIR")).join("venv/bin/python"));
@@ -35,19 +40,26 @@ impl Producer {
             python.arg("chunks");
         }
         let mut child = python.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut receipt = move || lines.next().map(|line| serde_json::from_str(&line.unwrap()).unwrap());
-        let first = receipt().expect("the broker takes a message");
-        let rest = thread::spawn(move || [first].into_iter().chain(std::iter::from_fn(receipt)).collect());
-        Producer { child, receipts: Some(rest) }
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let (tell, told) = mpsc::channel();
+        thread::spawn(move || {
+            lines.map_while(Result::ok).try_for_each(|line| tell.send(serde_json::from_str(&line).unwrap()))
+        });
+        Producer { child, told, receipts: Vec::new() }
+    }
+
+    /// Waits for a message that is confirmed from now on.
+    pub fn goes_on(&mut self) {
+        self.receipts.extend(self.told.try_iter());
+        self.receipts.push(self.told.recv_timeout(LIMIT).expect("the broker takes a message"));
     }
 
     /// It ends once all that it sent is confirmed.
-    pub fn finish(mut self) -> Vec<Receipt> {
+    pub fn finish(&mut self) -> Vec<Receipt> {
         drop(self.child.stdin.take());
-        let receipts = self.receipts.take().unwrap().join().unwrap();
+        self.receipts.extend(self.told.iter());
         assert!(self.child.wait().unwrap().success(), "a message was not taken");
-        receipts
+        std::mem::take(&mut self.receipts)
     }
 }
 

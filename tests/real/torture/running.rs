@@ -1,6 +1,7 @@
 //! The program, running, and what may be done to it meanwhile.
 
-use std::fs::File;
+use std::fs::{self, File};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
@@ -20,17 +21,20 @@ pub struct Running {
     told: Receiver<Option<String>>,
     /// All that it printed, once it has ended.
     printed: Option<String>,
+    /// What it said beside that, and those before it.
+    said: PathBuf,
 }
 
 impl Running {
     pub fn start(stage: &Stage) -> Running {
         let (tell, told) = mpsc::channel();
-        let said = File::options().create(true).append(true).open(stage.folder().join("said")).unwrap();
+        let path = stage.folder().join("said");
+        let said = File::options().create(true).append(true).open(&path).unwrap();
         let mut command = stage.command();
         command.args(["--timeout", TIMEOUT_SECONDS]);
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(said).spawn().unwrap();
         told_at_its_end(child.stdout.take().unwrap(), tell);
-        Running { child, told, printed: None }
+        Running { child, told, printed: None, said: path }
     }
 
     pub fn ends_within(&mut self, time: Duration) -> bool {
@@ -55,7 +59,9 @@ impl Running {
     pub fn end(mut self) -> Value {
         assert!(self.ends_within(LIMIT), "a run did not end within {LIMIT:?}");
         let (code, printed) = (self.child.wait().unwrap().code(), self.printed.clone().unwrap());
-        let report: Value = serde_json::from_str(&printed).unwrap_or_else(|why| panic!("{why}, {code:?}: {printed}"));
+        let report: Value = serde_json::from_str(&printed).unwrap_or_else(|why| {
+            panic!("{why}, {code:?}: {printed}; {}", fs::read_to_string(&self.said).unwrap());
+        });
         let expected = match report["outcome"].as_str().unwrap() {
             "stored" | "nothing_to_do" => 0,
             "busy" => 3,

@@ -23,7 +23,6 @@ struct Message {
 }
 
 pub struct Verdict {
-    pub seed: u64,
     pub kills: Kills,
     pub messages: usize,
     pub lost: usize,
@@ -88,7 +87,6 @@ impl Verdict {
             *outcomes.entry(reply.report["outcome"].as_str().unwrap().to_owned()).or_insert(0) += 1;
         }
         Verdict {
-            seed: history.plan.seed,
             kills: history.kills,
             messages: topic.len(),
             lost,
@@ -106,15 +104,11 @@ impl Verdict {
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Verdict { seed, kills, messages, objects, lost, twice, false_replies, .. } = self;
+        let Verdict { kills, messages, objects, lost, twice, false_replies, .. } = self;
         let topic =
             if self.partitions == 0 { "a plain topic".into() } else { format!("{} partitions", self.partitions) };
         let runs: Vec<String> = self.outcomes.iter().map(|(outcome, count)| format!("{count} {outcome}")).collect();
-        write!(
-            f,
-            "seed {seed}: {kills}; {topic}, {messages} messages in {objects} objects; runs: {}",
-            runs.join(", ")
-        )?;
+        write!(f, "{kills}; {topic}, {messages} messages in {objects} objects; runs: {}", runs.join(", "))?;
         write!(f, "; {lost} lost, {twice} twice, {false_replies} false replies")?;
         if self.given_up + self.lost_by_broker > 0 {
             let Verdict { given_up, lost_by_broker, .. } = self;
