@@ -57,14 +57,17 @@ pub struct History<'a> {
     pub replies: Vec<Reply>,
     pub kills: Kills,
     producer: Producer,
+    /// The broker does not open the topic any more.
+    is_gone: bool,
     clock: Clock,
     /// How long a run takes that nothing is done to, and what crosses in each direction.
     usual_ms: u64,
     usual_bytes: [usize; WAYS.len()],
 }
 
-/// Acts one plan and says what came of it.
-pub fn act(parts: &Parts, plan: Plan) -> Verdict {
+/// Acts one plan and says what came of it; `None` where the broker came back and could not open the topic again, so that
+/// there is nothing to compare the bucket with.
+pub fn act(parts: &Parts, plan: Plan) -> Option<Verdict> {
     let mut stage = parts.stage("torture");
     stage.number("max_messages", plan.max_messages).number("max_objects", plan.max_objects);
     let at = stage.broker();
@@ -81,6 +84,7 @@ pub fn act(parts: &Parts, plan: Plan) -> Verdict {
         replies: Vec::new(),
         kills: Kills::default(),
         producer,
+        is_gone: false,
         clock: Clock::system(),
         usual_ms: 0,
         usual_bytes: [0; WAYS.len()],
@@ -92,6 +96,9 @@ pub fn act(parts: &Parts, plan: Plan) -> Verdict {
     let mut since_peace = 0;
     for fault in history.plan.faults.clone() {
         let hit = (0..MOST_TRIES).any(|_| history.suffers(fault));
+        if history.is_gone {
+            return None;
+        }
         assert!(hit, "{fault:?}: each of {MOST_TRIES} runs was over before its turn came");
         history.kills.count(fault);
         since_peace += 1;
@@ -107,7 +114,7 @@ pub fn act(parts: &Parts, plan: Plan) -> Verdict {
     if !rest {
         verdict.problems.push(format!("not at rest after {MOST_RUNS} runs"));
     }
-    verdict
+    Some(verdict)
 }
 
 impl History<'_> {
@@ -128,7 +135,8 @@ impl History<'_> {
     }
 
     fn moment(&mut self) {
-        let marks = self.plan.numbers().into_iter().map(|number| (number, self.mark_delete(number))).collect();
+        let mark = |number| (number, self.known_mark_delete(number).expect("the broker knows the subscription"));
+        let marks = self.plan.numbers().into_iter().map(mark).collect();
         let keys = self.stage.files().into_iter().filter(|key| key.ends_with(".jsonl.gz")).collect();
         self.moments.push(Moment { marks, keys });
     }
@@ -140,12 +148,20 @@ impl History<'_> {
         }
     }
 
-    fn mark_delete(&self, partition: i32) -> Place {
+    fn mark_delete(&self, partition: i32) -> Option<Place> {
         let at = self.stage.broker();
         let path = format!("/admin/v2/{}/internalStats", path_of(&self.topic_of(partition)));
-        let asked = || get(&at.http, &at.token, &path).1["cursors"][SUBSCRIPTION]["markDeletePosition"].take();
-        let known = (0..MOST_QUESTIONS).find_map(|_| asked().as_str().map(place));
-        known.expect("the broker knows the subscription")
+        get(&at.http, &at.token, &path).1["cursors"][SUBSCRIPTION]["markDeletePosition"].as_str().map(place)
+    }
+
+    /// Whether a broker that came back has opened the topic again, in time.
+    fn opens_again(&self) -> bool {
+        self.plan.numbers().into_iter().all(|number| self.known_mark_delete(number).is_some())
+    }
+
+    /// Asked until the topic is loaded.
+    fn known_mark_delete(&self, partition: i32) -> Option<Place> {
+        (0..MOST_QUESTIONS).find_map(|_| self.mark_delete(partition))
     }
 
     /// An instant that lies in a run, as a rule.
@@ -177,7 +193,11 @@ impl History<'_> {
             Fault::Broker => {
                 self.parts.kill_broker();
                 self.parts.start_broker();
-                self.replied(run.end(), false, true);
+                let report = run.end();
+                self.is_gone = !self.opens_again();
+                if !self.is_gone {
+                    self.replied(report, false, true);
+                }
             }
             Fault::Store => {
                 self.parts.kill_store();

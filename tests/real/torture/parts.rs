@@ -11,8 +11,10 @@ use crate::second::Second;
 use crate::torture::cuts::Cuts;
 
 /// A frozen function is found out within some seconds, and nothing that was acknowledged leaves the topic: it is what
-/// the bucket is compared with.
-const SETTINGS: &str = "keepAliveIntervalSeconds=2 defaultRetentionTimeInMinutes=-1 defaultRetentionSizeInMB=-1";
+/// the bucket is compared with. The bookie's journal has no checksums: an entry that a crash cut in two, because it is larger
+/// than its buffer, is taken for whole, and its ledger cannot be opened any more.
+const SETTINGS: &str = "keepAliveIntervalSeconds=2 defaultRetentionTimeInMinutes=-1 defaultRetentionSizeInMB=-1 \
+    journalWriteBufferSizeKB=8192";
 
 pub struct Parts {
     pub cuts: Cuts,
