@@ -26,7 +26,7 @@ use verdict::Verdict;
 /// Of one history that `make torture` acts.
 const EACH: Kills = Kills { functions: 10, broker: 1, store: 1, connections: 10, frozen: 1 };
 const SHORT: Kills = Kills { functions: 12, broker: 1, store: 1, connections: 12, frozen: 2 };
-const SHORT_SEED: u64 = 7;
+const SHORT_SEED: u64 = 5;
 /// Topics that the broker may be unable to open again after its crash.
 const MOST_GONE: u64 = 3;
 
@@ -96,7 +96,7 @@ fn a_short_torture_loses_and_repeats_nothing_and_every_reply_is_true() {
 fn a_whole_torture_loses_and_repeats_nothing_and_every_reply_is_true() {
     let clock = Clock::system();
     let began = clock.now_ms();
-    let (seed, kills) = (number("SEED").unwrap_or_else(|| began / 1_000), number("KILLS").unwrap_or(200));
+    let (seed, kills) = (number("SEED").unwrap_or(began / 1_000), number("KILLS").unwrap_or(200));
     let histories = kills.div_ceil(EACH.functions as u64).max(1);
     println!("torture: SEED={seed}, {histories} histories");
     let parts = Parts::start("torture");
