@@ -67,11 +67,11 @@ fn a_package_that_cannot_be_checked_here_is_not_blamed() {
 fn the_check_of_a_package_leaves_nothing_in_the_temporary_folder() {
     let world = world();
     let folder = tempfile::tempdir().unwrap();
-    for program in [b"#!/bin/sh".to_vec(), compiled(&[])] {
+    for (program, code) in [(b"#!/bin/sh".to_vec(), 1), (compiled(&[]), 0)] {
         world.program(program);
         let mut check = std::process::Command::new("tests/check-package");
         check.current_dir(env!("CARGO_MANIFEST_DIR")).arg(world.path("package.zip")).env("TMPDIR", folder.path());
-        check.output().unwrap();
+        assert_eq!(check.output().unwrap().status.code(), Some(code));
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 }

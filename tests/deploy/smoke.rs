@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tdmq_backup::run::Function;
 use tdmq_backup::testing::Bucket;
-use tdmq_backup::testing::broker::{Broker, Config};
+use tdmq_backup::testing::broker::{Act, Broker, CommandType, Config, ServerError, When};
 use tdmq_backup::testing::bucket::{Fault, Op};
 use tdmq_backup::testing::compose::{Composer, Draft};
 use tdmq_backup::{Clock, Rule};
@@ -137,10 +137,19 @@ async fn the_message_that_is_sent_is_the_one_whose_file_is_looked_for() {
     assert_eq!(report["objects"][0]["first_id"], sent.position.to_string());
     assert_eq!(verdict(&text, what), "true", "{text}");
     // Another message, and the same object: the run has not come to it.
-    let text = smoke(&[report]);
+    let text = smoke(std::slice::from_ref(&report));
     assert_eq!((topic.entries().len(), verdict(&text, what).as_str()), (2, "not seen"), "{text}");
     assert!(text.contains("not come to the message yet"), "{text}");
+    // One that may not be sent: whatever the run has stored, it is not that.
+    second.script(When::next(CommandType::Producer), Act::Error(ServerError::AuthorizationError, "no".into()));
+    world.replies(std::slice::from_ref(&report));
+    let run = world.run("scf", &[&SMOKE[..], &["--send", "x"]].concat());
+    assert_eq!((run.code(), verdict(&run.text(), what).as_str()), (1, "not seen"), "{}", run.text());
+    assert!(run.text().contains("`produce`, to send"), "{}", run.text());
     let too_long = "x".repeat(65_537);
     assert!(world.run("scf", &[&SMOKE[..], &["--send", &too_long]].concat()).refused().contains("64 KB"));
-    assert_eq!(topic.entries().len(), 2);
+    // The function reads what it was deployed with: nothing is sent elsewhere.
+    world.rule(&on_bucket(RULE, &bucket).replace(ADDRESS, &second.http_url()).replace("prod/orders", "prod/others"));
+    assert!(world.run("scf", &[&SMOKE[..], &["--send", "x"]].concat()).refused().contains("make deploy first"));
+    assert_eq!((topic.entries().len(), second.has_topic("persistent://pulsar-abc/prod/others")), (2, false));
 }
