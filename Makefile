@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 CARGO ?= cargo
 
-.PHONY: help demo package watch deploy status logs invoke smoke delete test test-real test-deploy pulsar-table crash-matrix simulate fuzz torture check bench fmt
+.PHONY: help demo package watch deploy status logs invoke smoke delete test test-real test-deploy pulsar-table crash-matrix simulate fuzz torture mutants check bench fmt
 
 help: ## What there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -23,6 +23,7 @@ watch: ## RULE's function on this machine, under cargo lambda watch, until Ctrl-
 
 test: ## Everything in process, then against real Pulsar, a real S3 server and the Lambda emulator
 	$(CARGO) test --locked --workspace
+	@tests/mutants/run --check
 	@tests/real/stage
 
 test-real: ## Only what runs against real components
@@ -80,6 +81,9 @@ fuzz: ## Broken bytes into every parser, in millions: INPUTS=1000000 for each, S
 
 torture: ## The program at real Pulsar and a real store, all of them killed, frozen and cut off at random instants: KILLS=200 SEED=1
 	@set -o pipefail; KILLS=$(or $(KILLS),200) SEED=$(SEED) tests/real/run $(CARGO) test --quiet --locked --workspace --test real -- --ignored torture:: --nocapture | sed -unE 's/^torture: //p'
+
+mutants: ## Breaks each promise once in a copy of the sources: the test that it names has to fail then. FILTER=name, a regular expression
+	@tests/mutants/run "$(FILTER)"
 
 check: ## Formatting, lints, documentation, dependencies
 	$(CARGO) fmt --all --check
