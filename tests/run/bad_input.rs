@@ -3,7 +3,7 @@
 use serde_json::Value;
 use tdmq_backup::report::{Outcome, Report};
 use tdmq_backup::testing::broker::{Act, CommandType, Config, ServerError, When};
-use tdmq_backup::testing::compose::{Composer, Draft};
+use tdmq_backup::testing::compose::{Composer, Compression, Draft};
 
 use crate::world::{NOW, SUBSCRIPTION, World};
 
@@ -85,6 +85,17 @@ async fn the_partition_metadata_request_says_not_to_create_the_topic() {
 }
 
 #[tokio::test]
+async fn the_partition_request_over_http_says_not_to_create_the_topic() {
+    let mut world = World::new().await;
+    world.send(&[1]);
+    world.set("service_url", format!("{:?}", world.broker.http_url()));
+    world.run().await;
+    let requests = world.broker.http_requests();
+    let asked = requests.iter().find(|request| request.path.ends_with("/partitions")).unwrap();
+    assert_eq!(asked.query, "checkAllowAutoCreation=false");
+}
+
+#[tokio::test]
 async fn a_missing_bucket_is_found_before_the_subscription_is_touched() {
     let mut world = World::new().await;
     world.send(&[1]);
@@ -151,6 +162,21 @@ async fn what_cannot_be_decoded_stands_in_the_object_raw_and_blocks_nothing() {
     let engine = base64::engine::general_purpose::STANDARD;
     assert_eq!(engine.decode(field(&lines[0], "raw_base64")).unwrap(), raw);
     assert_eq!(lines[1]["undecodable"]["encryption"]["keys"][0]["name"], "key-1");
+}
+
+#[tokio::test]
+async fn what_would_take_too_much_memory_stands_in_the_object_unopened_and_blocks_nothing() {
+    let mut world = World::new().await;
+    let mut composer = Composer::new("producer-1").at(NOW).compression(Compression::Zlib);
+    let bomb = composer.single(Draft::new(vec![0; (32 << 20) + 1]));
+    assert!(bomb.payload.len() < 64 << 10);
+    world.topic.append(bomb);
+    world.send(&[1]);
+    let report = world.run().await;
+    assert_eq!((report.outcome, report.objects[0].undecodable), (Outcome::Stored, 1), "{report:?}");
+    let reason = world.all_lines()[0]["undecodable"]["reason"].clone();
+    assert_eq!(reason, "it would take 33554433 bytes in memory, 33554432 are allowed");
+    assert_eq!(world.topic.subscription(SUBSCRIPTION).unwrap().backlog, 0);
 }
 
 #[tokio::test]

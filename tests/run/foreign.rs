@@ -106,6 +106,30 @@ async fn a_file_under_the_very_name_of_an_object_stops_the_run_by_its_key_and_no
     }
 }
 
+#[tokio::test]
+async fn an_object_whose_last_line_is_cut_off_proves_nothing_and_is_named() {
+    let mut world = World::new().await;
+    world.set("compression", "\"none\"");
+    world.send(&[1, 1]);
+    world.run().await;
+    let key = world.objects().remove(0);
+    let (whole, metadata) = (world.bucket.read(&key).unwrap(), world.bucket.metadata(&key).unwrap());
+    let metadata: Vec<_> = metadata.into_iter().collect();
+    let rewound = Position::new(world.mark_delete().ledger, -1);
+    for cut in [1, 10] {
+        world.bucket.plant(&key, &whole[..whole.len() - cut], &metadata).unwrap();
+        world.topic.set_mark_delete(SUBSCRIPTION, rewound);
+        let report = world.run().await;
+        let error = report.error.unwrap();
+        assert_eq!((report.outcome, error.kind), (Outcome::Failed, "corrupt"), "{}", error.message);
+        assert!(error.message.contains(&key), "{}", error.message);
+        assert_eq!((world.mark_delete(), world.objects().len()), (rewound, 1));
+    }
+    world.bucket.plant(&key, &whole, &metadata).unwrap();
+    world.drain(2).await;
+    world.assert_exactly_once();
+}
+
 /// A topic of three thousand entries, each in an object of its own, as that many runs would have left them.
 async fn three_thousand() -> World {
     let mut world = World::new().await;

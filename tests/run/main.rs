@@ -22,6 +22,7 @@ mod histories;
 mod history;
 mod hostile;
 mod interruptions;
+mod looks;
 mod matrix;
 mod meetings;
 mod missing;

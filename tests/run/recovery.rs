@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tdmq_backup::drain::Progress;
 use tdmq_backup::report::{Outcome, Stop};
 use tdmq_backup::testing::broker::{Broker, Config};
 use tdmq_backup::testing::bucket::{Fault, Op};
@@ -127,6 +128,24 @@ async fn a_store_that_refuses_costs_a_run_and_nothing_else() {
     world.assert_exactly_once();
 }
 
+#[tokio::test]
+async fn an_object_that_the_store_refuses_is_not_acknowledged_and_comes_again() {
+    let mut world = World::begun().await;
+    let before = world.mark_delete();
+    world.send(&[1, 2]);
+    // At this instant the head is written and the object is not.
+    let refuse = |progress: Progress| {
+        if progress.storing.is_some() {
+            world.bucket.fail_next(Op::Put, Fault::Refuse(403, "AccessDenied"));
+        }
+    };
+    let report = world.run_while(refuse).await;
+    assert_eq!((report.outcome, report.objects.len()), (Outcome::Failed, 0), "{report:?}");
+    assert_eq!((world.mark_delete(), world.objects().len()), (before, 1));
+    world.drain(3).await;
+    world.assert_exactly_once();
+}
+
 async fn announced_or_not(world: &World) {
     world.bucket.fail_next(Op::Put, Fault::Refuse(403, "AccessDenied"));
     assert_eq!(world.run().await.outcome, Outcome::Failed);
@@ -156,6 +175,26 @@ async fn an_object_stored_without_an_answer_is_recognised() {
     // This run's first PUT is the announcement, its second the object.
     world.bucket.fail_next(Op::Put, Fault::StoreThenDrop);
     world.run().await;
+    world.drain(4).await;
+    world.assert_exactly_once();
+}
+
+#[tokio::test]
+async fn other_bytes_under_the_announced_name_are_not_taken_for_the_object() {
+    let mut world = World::begun().await;
+    let before = world.mark_delete();
+    world.send(&[1, 2]);
+    world.dies_before_storing().await;
+    let key = world.head().unwrap()["next"]["key"].as_str().unwrap().to_owned();
+    world.bucket.plant(&key, b"theirs", &[("sha256".into(), "0".repeat(64))]).unwrap();
+    for _ in 0..2 {
+        let report = world.run().await;
+        let error = report.error.unwrap();
+        assert_eq!((report.outcome, error.kind), (Outcome::Failed, "conflict"), "{}", error.message);
+        assert!(error.message.contains(&key), "{}", error.message);
+        assert_eq!((world.mark_delete(), world.bucket.read(&key).as_deref()), (before, Some(&b"theirs"[..])));
+    }
+    world.bucket.remove(&key);
     world.drain(4).await;
     world.assert_exactly_once();
 }

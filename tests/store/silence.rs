@@ -124,8 +124,10 @@ async fn an_etag_that_is_no_md5_is_settled_by_a_look() {
             format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nETag: \"0\"\r\nx-amz-meta-sha256: {sha}\r\n\r\n");
         vec![Step::send(head)]
     };
-    let (_http, store) = scripted(vec![kms(), held(1, digest), kms(), held(2, digest), kms(), held(1, "00")]).await;
+    let (http, store) = scripted(vec![kms(), held(1, digest), kms(), held(2, digest), kms(), held(1, "00")]).await;
     put(&store, "key", b"1").await.unwrap();
     assert_eq!(put(&store, "key", b"1").await.unwrap_err().kind(), Kind::Conflict);
     assert_eq!(put(&store, "key", b"1").await.unwrap_err().kind(), Kind::Conflict);
+    let asked: Vec<String> = http.seen().iter().map(|seen| seen.head[..4].to_owned()).collect();
+    assert_eq!(asked, ["PUT ", "HEAD"].repeat(3));
 }
