@@ -94,7 +94,7 @@ async fn no_answer_of_the_runtime_api_makes_a_panic_or_more_of_an_invocation_tha
         b"HTTP/1.1 500 Oops\r\n\r\n".to_vec(),
     ];
     let mut taken = 0;
-    for number in 0..400 {
+    for number in 0..2000 {
         ANSWER.set(mutate::mutated(&mut dice::Dice::new(number), &corpus));
         let Ok(invocation) = api.next().await else { continue };
         taken += 1;
@@ -104,5 +104,5 @@ async fn no_answer_of_the_runtime_api_makes_a_panic_or_more_of_an_invocation_tha
             && invocation.body.len() <= 8 << 20;
         assert!(ok, "input {number}: {:?} {:?}", invocation.request, invocation.time_limit);
     }
-    assert!(taken > 100, "{taken}");
+    assert!(taken > 200, "{taken}");
 }
