@@ -71,7 +71,7 @@ pub fn text(report: &Report) {
         println!("  {advice}");
     }
     for warning in &report.warnings {
-        eprintln!("warning: {warning}");
+        eprintln!("warning: {}", visible(warning));
     }
     if let Some(error) = &report.error {
         eprintln!("tdmq-backup: {}", error.message);

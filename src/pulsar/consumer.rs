@@ -242,7 +242,7 @@ impl Consumer<'_> {
                 .because(why)
         })?;
         let size = length + delivered.overhead;
-        self.permits.used(delivered.metadata.num_messages_in_batch.unwrap_or(1), size);
+        self.permits.used(delivered.messages, size);
         if self.first_from.take().is_some_and(|from| position < from) {
             // Brokers that do not say where the cursor stands are found out by what they deliver.
             return Err(Error::new(Kind::Busy, WENT_BACK));

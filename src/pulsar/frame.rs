@@ -39,6 +39,8 @@ pub(crate) struct Delivered {
     pub unreadable: Option<Bytes>,
     /// What the metadata takes in memory beside its bytes.
     pub overhead: usize,
+    /// What the broker counts the entry as, whether the metadata parses or not.
+    pub messages: i32,
     pub payload: Bytes,
 }
 
@@ -52,12 +54,13 @@ struct Fingerprint {
     sequence_id: u64,
     #[prost(uint64, tag = "3")]
     publish_time: u64,
+    /// No part of the identity: what the entry costs of the permits.
+    #[prost(int32, optional, tag = "11")]
+    num_messages_in_batch: Option<i32>,
 }
 
-impl Fingerprint {
-    fn of(metadata: Bytes) -> MessageMetadata {
-        let Fingerprint { producer_name, sequence_id, publish_time } =
-            Fingerprint::decode(metadata).unwrap_or_default();
+impl From<Fingerprint> for MessageMetadata {
+    fn from(Fingerprint { producer_name, sequence_id, publish_time, .. }: Fingerprint) -> Self {
         let producer_name = String::from_utf8_lossy(&producer_name).into_owned();
         MessageMetadata { producer_name, sequence_id, publish_time, ..MessageMetadata::default() }
     }
@@ -112,12 +115,19 @@ pub(crate) fn delivered(mut rest: Bytes) -> Result<Delivered> {
     let bytes = sized(&mut rest)?;
     let items = repeated::of_envelope(&bytes);
     let decoded = (items <= repeated::MOST_ITEMS).then(|| MessageMetadata::decode(bytes.clone()).ok()).flatten();
-    let (metadata, unreadable) = match decoded {
-        Some(metadata) => (metadata, None),
-        None => (Fingerprint::of(bytes.clone()), Some(bytes)),
+    let (metadata, messages, unreadable) = match decoded {
+        Some(metadata) => {
+            let messages = metadata.num_messages_in_batch;
+            (metadata, messages, None)
+        }
+        None => {
+            let known = Fingerprint::decode(bytes.clone()).unwrap_or_default();
+            let messages = known.num_messages_in_batch;
+            (known.into(), messages, Some(bytes))
+        }
     };
     let overhead = if unreadable.is_some() { 0 } else { items * repeated::ITEM };
-    Ok(Delivered { broker, metadata, unreadable, overhead, payload: rest })
+    Ok(Delivered { broker, metadata, unreadable, overhead, messages: messages.unwrap_or(1), payload: rest })
 }
 
 /// Appends `command` as a simple frame. `extra` stands behind the command's own bytes, as fields

@@ -168,6 +168,22 @@ async fn an_envelope_of_a_hundred_thousand_properties_is_kept_as_it_came() {
     assert_eq!((report.skipped_entries, report.objects.len()), (3, 0), "{report:?}");
 }
 
+/// The broker counts its messages all the same, and a consumer that does not has no permits left.
+#[tokio::test]
+async fn a_batch_whose_envelope_is_kept_as_it_came_does_not_hold_up_what_is_behind_it() {
+    let mut world = World::new().await;
+    let property = pulsar::proto::KeyValue { key: String::new(), value: String::new() };
+    for number in 0..3 {
+        let drafts = (0..1000).map(|_| Draft::new("{}"));
+        let entry = Composer::new("bomb").at(NOW).sequence(number * 1000).batch(drafts);
+        world.topic.append(entry.with(|c| c.metadata.properties = vec![property.clone(); 100_001]));
+    }
+    world.send(&[1, 1]);
+    let report = world.run().await;
+    assert_eq!((report.stop, report.messages), (Some(tdmq_backup::report::Stop::Drained), 5), "{report:?}");
+    assert_eq!(report.objects[0].undecodable, 3);
+}
+
 /// Of 24 such entries each is 120 KB on the wire, and 6 MB once it is decoded.
 #[tokio::test]
 async fn read_ahead_counts_what_properties_take_when_they_are_decoded() {

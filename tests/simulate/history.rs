@@ -159,7 +159,6 @@ impl History {
         // A message id is one partition's.
         let read = &if matches!(to, Start::Id(_)) { vec![index] } else { self.reads(index) }[..];
         let id = Some(format!("event {}", self.roll(6)));
-        self.world.state().goes_back();
         self.world.note(format!("an event asks to move {read:?} to {to}"));
         let seek = SeekEvent { to, confirm: SUBSCRIPTION.into(), id };
         match self.roll(2) {

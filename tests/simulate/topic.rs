@@ -70,6 +70,10 @@ pub struct Topic {
     pub blocked: Option<usize>,
     /// Nobody answers before then (ms): it is being moved, or the broker starts.
     pub down_until: u64,
+    /// A head of its was written over a newer one: only a store without conditions does that.
+    old_head_landed: bool,
+    /// … and then the cursor went back, or nobody looked again.
+    went_back: bool,
     /// Whether the broker knows it: a partition that nobody wrote to may be unknown.
     pub born: bool,
 }
@@ -91,6 +95,8 @@ impl Topic {
             cursor: None,
             blocked: None,
             down_until: 0,
+            old_head_landed: false,
+            went_back: false,
             born: number == -1,
         }
     }
@@ -188,6 +194,31 @@ impl Topic {
         }
     }
 
+    /// The history that is left open on stores without conditions: an old head was written over a newer one, and
+    /// afterwards the cursor goes back, or its writer had died before.
+    pub fn is_open_history(&self) -> bool {
+        self.old_head_landed && self.went_back
+    }
+
+    pub fn an_old_head_lands(&mut self) {
+        self.old_head_landed = true;
+    }
+
+    /// The cursor goes back to what was acknowledged before.
+    pub fn goes_back(&mut self) {
+        self.went_back |= self.old_head_landed;
+    }
+
+    /// The broker forgets what it had not written of the cursor.
+    pub fn forget(&mut self) {
+        if let Some(cursor) = &mut self.cursor
+            && cursor.persisted < cursor.mark_delete
+        {
+            cursor.mark_delete = cursor.persisted;
+            self.goes_back();
+        }
+    }
+
     /// A cursor move that nobody confirmed by storing: what it passes over is somebody's wish.
     pub fn move_cursor(&mut self, to: Position) {
         let Some(cursor) = &mut self.cursor else { return };
@@ -195,6 +226,9 @@ impl Topic {
         cursor.mark_delete = to;
         cursor.persisted = to;
         cursor.furthest = cursor.furthest.max(to);
+        if to < from {
+            self.goes_back();
+        }
         for slot in &mut self.log {
             slot.excused |= from < slot.at && slot.at <= to;
         }

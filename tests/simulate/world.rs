@@ -75,12 +75,8 @@ pub struct State {
     numbers: u64,
     /// Promises that were broken.
     pub broken: Vec<String>,
-    /// A head was written over a newer one: only a store without conditions does that.
-    old_head_landed: bool,
-    /// … and then a cursor went back.
-    went_back: bool,
-    /// Entries that stand in more than one object.
-    pub twice: Vec<Position>,
+    /// Entries that stand in more than one object, and of which partition they are.
+    pub twice: Vec<(i32, Position)>,
     pub log: Vec<String>,
 }
 
@@ -108,8 +104,6 @@ impl World {
             calm: false,
             numbers: 0,
             broken: Vec::new(),
-            old_head_landed: false,
-            went_back: false,
             twice: Vec::new(),
             log: Vec::new(),
         };
@@ -142,17 +136,6 @@ impl State {
         !self.calm && self.dice.one_in(one_in)
     }
 
-    /// The history that is left open on stores without conditions: an old head was written over a newer one, and
-    /// afterwards the cursor goes back, or its writer had died before.
-    pub fn is_open_history(&self) -> bool {
-        self.old_head_landed && self.went_back
-    }
-
-    /// A cursor goes back to what was acknowledged before.
-    pub fn goes_back(&mut self) {
-        self.went_back |= self.old_head_landed;
-    }
-
     pub fn number(&mut self) -> u64 {
         self.numbers += 1;
         self.numbers
@@ -177,7 +160,10 @@ impl State {
         if let Some(upload) = &write.upload {
             self.uploads.remove(upload);
         }
-        self.old_head_landed |= write.is_head && !holds;
+        if write.is_head && !holds {
+            let of = self.topics.iter_mut().find(|topic| write.key.starts_with(&topic.folder));
+            of.expect("a head lies in a folder").an_old_head_lands();
+        }
         let tag = self.number();
         let Flying { key, bytes, metadata, is_head, .. } = write;
         if !is_head {
@@ -220,7 +206,7 @@ impl State {
                 *count = if added { *count + 1 } else { *count - 1 };
             }
         };
-        let span = Span::of_key(key).expect("an object's key names its span");
+        let (number, span) = (topic.number, Span::of_key(key).expect("an object's key names its span"));
         let mut records = 0;
         for line in text.lines() {
             records += 1;
@@ -237,7 +223,7 @@ impl State {
                         whole = Some(chunk.whole.clone());
                         change(slot, 0..1);
                         if slot.stored[0] > 1 {
-                            self.twice.push(slot.at);
+                            self.twice.push((number, slot.at));
                         }
                     }
                 }
@@ -270,7 +256,7 @@ impl State {
             }
             change(slot, members);
             if slot.stored.iter().any(|count| *count > 1) {
-                self.twice.push(at);
+                self.twice.push((number, at));
             }
         }
         if records != span.count {

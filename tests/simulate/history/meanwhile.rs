@@ -68,7 +68,8 @@ impl History {
                 state.log.push(format!("a late write of {key} arrives"));
                 state.land(id);
                 // Nobody looks again behind this one.
-                state.goes_back();
+                let of = state.topics.iter_mut().find(|topic| key.starts_with(&topic.folder));
+                of.expect("what is written lies in a folder").goes_back();
             }
         }
     }
@@ -88,13 +89,10 @@ pub(super) fn happens(state: &mut State, index: usize, what: u64, now: u64) {
             for topic in &mut state.topics {
                 topic.let_go();
                 topic.down_until = now + wait;
-                if let Some(cursor) = &mut topic.cursor
-                    && loses
-                {
-                    cursor.mark_delete = cursor.persisted;
+                if loses {
+                    topic.forget();
                 }
             }
-            state.goes_back();
             format!("the broker crashes, and forgets: {loses}")
         }
         2 => {
@@ -116,7 +114,6 @@ pub(super) fn happens(state: &mut State, index: usize, what: u64, now: u64) {
             if to < topic.cursor.as_ref().unwrap().mark_delete {
                 topic.move_cursor(to);
             }
-            state.goes_back();
             format!("the cursor is moved back to {to}")
         }
         6 if count > 0 && topic.cursor.is_some() => {
