@@ -72,7 +72,7 @@ impl Tick<'_> {
     }
 }
 
-/// Does `one` for each partition's job, [`READERS`] at a time, in this order, and gathers their reports. `asked_at` (ms)
+/// Does `one` for each partition's job, some at a time, in this order, and gathers their reports. `asked_at` (ms)
 /// is when the partitions were counted: nothing is claimed beyond it, since one may have been added then.
 pub async fn in_turn(
     jobs: Vec<Job>,

@@ -96,7 +96,8 @@ thread_local! {
 }
 
 fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
+    let text = std::env::var(name).ok().filter(|text| !text.is_empty())?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name} is a number, not {text}")))
 }
 
 fn parsers() -> Vec<Parser> {
@@ -112,17 +113,18 @@ fn no_input_makes_a_parser_panic_or_wait_or_take_much_memory() {
     let mut parsers = parsers();
     std::panic::set_hook(Box::new(|info| PANIC.set(info.to_string())));
     parsers.retain(|parser| only.as_deref().is_none_or(|name| name == parser.name));
+    assert!(!parsers.is_empty(), "PARSER names none of them");
     let (mut tried, mut peak, mut failures) = (0, 0, Vec::new());
     let (progress, watched) = (AtomicU64::new(0), AtomicU64::new(0));
     let (done, over) = std::sync::mpsc::channel::<()>();
     std::thread::scope(|scope| {
         let (names, progress, watched) = (parsers.iter().map(|it| it.name).collect::<Vec<_>>(), &progress, &watched);
         scope.spawn(move || {
-            let mut last = u64::MAX;
+            let mut last = (u64::MAX, 0);
             while over.recv_timeout(HANGS).is_err_and(|why| why == std::sync::mpsc::RecvTimeoutError::Timeout) {
-                let now = progress.load(Relaxed);
+                let now = (progress.load(Relaxed), watched.load(Relaxed));
                 if now == last {
-                    println!("{}", repeat(names[watched.load(Relaxed) as usize], seed, now, 1));
+                    println!("{}", repeat(names[now.1 as usize], seed, now.0, 1));
                     println!("this input hangs");
                     std::process::exit(101);
                 }

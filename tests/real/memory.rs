@@ -90,6 +90,7 @@ fn half_a_gigabyte_that_nothing_compresses_goes_up_in_parts_in_less_than_64_mib_
     takes_less_than_64_mib(&run);
     let found = summary(&stage);
     found.is_all_of(&sent);
+    // One object: what is said of it needs the whole of it in one run.
     let [file] = &found.files[..] else { panic!("{:?}", found.files) };
     let bytes = file["bytes"].as_u64().unwrap();
     assert!((500_000_000..=524_288_000).contains(&bytes), "{bytes}");

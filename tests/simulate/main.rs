@@ -7,7 +7,7 @@
 //!                                                     peace, then: once? true? ◀┘
 //! ```
 //!
-//! `make simulate SEED=… HISTORIES=…`. A plain test runs a fixed set. A history that fails prints the command that repeats
+//! `make simulate SEED=… HISTORIES=…`. A plain test runs a fixed set, `.ci/run` a fresh one too. A history that fails prints the command that repeats
 //! it.
 
 mod dice;
@@ -28,7 +28,8 @@ use history::{Verdict, history};
 const FIXED: u64 = 400;
 
 fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
+    let text = std::env::var(name).ok().filter(|text| !text.is_empty())?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name} is a number, not {text}")))
 }
 
 fn one(seed: u64) -> Verdict {
