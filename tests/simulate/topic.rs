@@ -70,10 +70,9 @@ pub struct Topic {
     pub blocked: Option<usize>,
     /// Nobody answers before then (ms): it is being moved, or the broker starts.
     pub down_until: u64,
-    /// A head of its was written over a newer one: only a store without conditions does that.
-    old_head_landed: bool,
-    /// … and then the cursor went back, or nobody looked again.
-    went_back: bool,
+    /// The history that is left open on stores without conditions: a run that slept through another one wrote its head
+    /// over the newer one.
+    pub an_old_head_landed: bool,
     /// Whether the broker knows it: a partition that nobody wrote to may be unknown.
     pub born: bool,
 }
@@ -95,8 +94,7 @@ impl Topic {
             cursor: None,
             blocked: None,
             down_until: 0,
-            old_head_landed: false,
-            went_back: false,
+            an_old_head_landed: false,
             born: number == -1,
         }
     }
@@ -194,28 +192,10 @@ impl Topic {
         }
     }
 
-    /// The history that is left open on stores without conditions: an old head was written over a newer one, and
-    /// afterwards the cursor goes back, or its writer had died before.
-    pub fn is_open_history(&self) -> bool {
-        self.old_head_landed && self.went_back
-    }
-
-    pub fn an_old_head_lands(&mut self) {
-        self.old_head_landed = true;
-    }
-
-    /// The cursor goes back to what was acknowledged before.
-    pub fn goes_back(&mut self) {
-        self.went_back |= self.old_head_landed;
-    }
-
     /// The broker forgets what it had not written of the cursor.
     pub fn forget(&mut self) {
-        if let Some(cursor) = &mut self.cursor
-            && cursor.persisted < cursor.mark_delete
-        {
+        if let Some(cursor) = &mut self.cursor {
             cursor.mark_delete = cursor.persisted;
-            self.goes_back();
         }
     }
 
@@ -226,9 +206,6 @@ impl Topic {
         cursor.mark_delete = to;
         cursor.persisted = to;
         cursor.furthest = cursor.furthest.max(to);
-        if to < from {
-            self.goes_back();
-        }
         for slot in &mut self.log {
             slot.excused |= from < slot.at && slot.at <= to;
         }

@@ -162,7 +162,7 @@ impl State {
         }
         if write.is_head && !holds {
             let of = self.topics.iter_mut().find(|topic| write.key.starts_with(&topic.folder));
-            of.expect("a head lies in a folder").an_old_head_lands();
+            of.expect("a head lies in a folder").an_old_head_landed = true;
         }
         let tag = self.number();
         let Flying { key, bytes, metadata, is_head, .. } = write;

@@ -64,7 +64,7 @@ impl History {
             let topic = of(missing.partition);
             if let Some(slot) = topic.log.iter().find(kept)
                 && !run.slept
-                && !topic.is_open_history()
+                && !topic.an_old_head_landed
             {
                 wrong.push(format!("names {} as missing, which is stored", slot.at));
             }
@@ -101,7 +101,7 @@ impl History {
                 }
             }
         }
-        let open = |number| state.topics.iter().any(|topic| topic.number == number && topic.is_open_history());
+        let open = |number| state.topics.iter().any(|topic| topic.number == number && topic.an_old_head_landed);
         let known = !state.twice.is_empty();
         if let Some((_, at)) = state.twice.iter().find(|(number, _)| !open(*number)) {
             broken.push(format!("{at} is stored twice"));
