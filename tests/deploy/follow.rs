@@ -24,7 +24,12 @@ struct Follower {
 
 impl Follower {
     fn of(world: &World, target: &str) -> Self {
-        let mut command = world.command(target, &["logs", "--follow"]);
+        let whole = world.command(target, &["logs", "--follow"]);
+        // Whoever runs these tests in the background may have them ignore an interrupt, and their children too.
+        let mut command = Command::new("env");
+        command.arg("--default-signal=INT").arg(whole.get_program()).args(whole.get_args());
+        command.env_clear().envs(whole.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        whole.get_current_dir().map(|folder| command.current_dir(folder));
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (tell, lines) = mpsc::channel();
         let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
