@@ -156,14 +156,13 @@ impl Tick<'_> {
         let asked_at = self.clock.now_ms();
         let all = self.cluster.partitions(&self.rule.topic).await;
         let asking_ms = self.clock.now_ms() - asked_at;
-        let (count, mut read) = match all.and_then(|count| Ok((count, partitions::all(self.rule, count)?))) {
-            Ok(all) => all,
+        let (count, read) = match all.and_then(|count| Ok((count, partitions::own(self.rule, count)?))) {
+            Ok(own) => own,
             Err(error) => {
                 report.failed(&error);
                 return report;
             }
         };
-        read.retain(|partition| partitions::belongs(self.rule.shard, *partition));
         match read[..] {
             [] => report.not_in_shard(asked_at),
             [partition] if count == 0 => {
@@ -224,7 +223,7 @@ impl Tick<'_> {
         let topic = self.topic(partition, partitioned).to_string();
         Job {
             owner: Owner { topic, subscription: rule.subscription.clone(), partition },
-            folder: partition_folder(&rule.prefix, &whole(&rule.topic), partition),
+            folder: partition_folder(&rule.prefix, &rule.topic.whole(), partition),
             start: rule.start,
             seek: self.seek.clone(),
             caps: Caps { messages: rule.max_messages.into(), bytes: rule.max_bytes },
@@ -284,15 +283,4 @@ fn partition_of(topic: &TopicName, partition: i32, partitioned: bool) -> TopicNa
         topic.topic = format!("{}-partition-{partition}", topic.topic);
     }
     topic
-}
-
-/// The topic that a partition belongs to: objects of `t-partition-3` stand beside those of its siblings.
-fn whole(topic: &TopicName) -> TopicName {
-    let mut whole = topic.clone();
-    if topic.partition().is_some()
-        && let Some((name, _)) = topic.topic.rsplit_once("-partition-")
-    {
-        whole.topic = name.to_owned();
-    }
-    whole
 }

@@ -1,6 +1,7 @@
 //! What takes too long to be waited for in a process, how old an instance gets; and answers that are none.
 
 #[path = "../../tests/simulate/dice.rs"]
+#[allow(dead_code, reason = "the simulation uses all of it")]
 mod dice;
 #[path = "../../tests/fuzz/mutate.rs"]
 #[allow(dead_code, reason = "the fuzz test uses all of it")]

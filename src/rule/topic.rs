@@ -48,6 +48,13 @@ impl TopicName {
         let number: i32 = digits.parse().ok()?;
         (!base.is_empty() && number >= 0 && number.to_string() == digits).then_some(number)
     }
+
+    /// The topic that a partition belongs to, and any other one as it is.
+    pub fn whole(&self) -> TopicName {
+        let base = self.topic.rsplit_once("-partition-").filter(|_| self.partition().is_some());
+        let topic = base.map_or(self.topic.as_str(), |(base, _)| base);
+        TopicName { tenant: self.tenant.clone(), namespace: self.namespace.clone(), topic: topic.to_owned() }
+    }
 }
 
 impl fmt::Display for TopicName {
@@ -210,7 +217,9 @@ mod tests {
             ("-partition-1", None),
         ];
         for (name, partition) in table {
-            assert_eq!(TopicName::new("t", "n", name).unwrap().partition(), partition, "{name}");
+            let topic = TopicName::new("t", "n", name).unwrap();
+            let whole = partition.map_or(name, |number| name.strip_suffix(&format!("-partition-{number}")).unwrap());
+            assert_eq!((topic.partition(), topic.whole().topic.as_str()), (partition, whole), "{name}");
         }
     }
 

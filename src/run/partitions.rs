@@ -21,26 +21,22 @@ use crate::drain::{Job, Progress, Siblings};
 use crate::error::{Error, Kind, Result};
 use crate::report::Report;
 use crate::report::partitions::Turn;
-use crate::rule::{Rule, Shard};
+use crate::rule::Rule;
 
 /// More than any broker's configuration allows; keys have room for five digits.
 const MOST_PARTITIONS: u32 = 99_999;
 
-/// The partitions of a topic, 0 of one without.
-pub(super) fn all(rule: &Rule, count: u32) -> Result<Vec<i32>> {
+/// The partitions that a rule reads of a topic that has so many; a topic without any is its own first one.
+pub(super) fn own(rule: &Rule, count: u32) -> Result<Vec<i32>> {
     if count > MOST_PARTITIONS {
         let text = format!("the broker says that {} has {count} partitions", rule.topic);
         return Err(Error::new(Kind::Unavailable, text));
     }
-    Ok(match count {
+    let all = match count {
         0 => vec![rule.topic.partition().unwrap_or(-1)],
         count => (0..count as i32).collect(),
-    })
-}
-
-/// Whether a function that reads `shard` reads this partition; a topic without partitions is its first.
-pub(super) fn belongs(shard: Option<Shard>, partition: i32) -> bool {
-    shard.is_none_or(|shard| shard.reads(partition))
+    };
+    Ok(all.into_iter().filter(|partition| rule.shard.is_none_or(|shard| shard.reads(*partition))).collect())
 }
 
 /// Each tick begins with other partitions, so that those for which there was no time are first in some later one.
@@ -143,10 +139,11 @@ mod tests {
 
     #[test]
     fn the_shards_of_a_topic_are_all_of_it_once() {
-        let part = |index, of| (0..10).filter(|n| belongs(Some(Shard { index, of }), *n)).collect::<Vec<_>>();
-        assert_eq!((part(1, 3), part(2, 3), part(3, 3)), (vec![0, 3, 6, 9], vec![1, 4, 7], vec![2, 5, 8]));
-        assert!(belongs(None, 7));
-        assert!(belongs(Some(Shard { index: 1, of: 8 }), -1) && !belongs(Some(Shard { index: 2, of: 8 }), -1));
+        let example = Rule::from_toml(include_str!("../rule/example.toml")).unwrap();
+        let own = |shard: &str, count| own(&Rule { shard: shard.parse().ok(), ..example.clone() }, count).unwrap();
+        assert_eq!((own("1/3", 10), own("2/3", 10), own("3/3", 10)), (vec![0, 3, 6, 9], vec![1, 4, 7], vec![2, 5, 8]));
+        assert_eq!((own("", 3), own("", 0)), (vec![0, 1, 2], vec![-1]));
+        assert_eq!((own("1/8", 0), own("2/8", 0)), (vec![-1], vec![]));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use tokio::time::Instant;
 
 use super::partition_of;
-use super::partitions::{all, belongs};
+use super::partitions::own;
 use crate::error::{Error, Kind, Result};
 use crate::message::Position;
 use crate::pulsar::Cluster;
@@ -24,9 +24,8 @@ pub struct Sent {
 pub async fn send(rule: &Rule, payload: &[u8], published: u64, deadline: Instant) -> Result<Sent> {
     let cluster = Cluster::new(rule, deadline);
     let count = cluster.partitions(&rule.topic).await?;
-    let own = all(rule, count)?.into_iter().find(|partition| belongs(rule.shard, *partition));
     let none = || Error::new(Kind::Invalid, format!("no partition of {} belongs to the rule's shard", rule.topic));
-    let partition = own.ok_or_else(none)?;
+    let partition = *own(rule, count)?.first().ok_or_else(none)?;
     let topic = partition_of(&rule.topic, partition, count > 0);
     let position = cluster.send(&topic, payload, published).await?;
     Ok(Sent { partition, position })

@@ -5,7 +5,7 @@
 use tokio::time::Instant;
 
 use super::partition_of;
-use super::partitions::{all, belongs};
+use super::partitions::own;
 use crate::error::Result;
 use crate::pulsar::{Cluster, is_missing_topic};
 use crate::rule::{Rule, TopicName};
@@ -51,7 +51,7 @@ async fn over(
         count => count?,
     };
     let mut found = Owed::NONE;
-    for partition in all(rule, count)?.into_iter().filter(|partition| belongs(rule.shard, *partition)) {
+    for partition in own(rule, count)? {
         let topic = partition_of(&rule.topic, partition, count > 0);
         match each(&cluster, &topic).await {
             Ok(Some(entries)) => {

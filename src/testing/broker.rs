@@ -9,8 +9,8 @@
 //! which text, and above all what it does *not* answer. A command is carried out under one lock, so
 //! what a client is told is true when it is told.
 //!
-//! Not here: batches and chunks of producers (entries are appended through [`Topic`], or sent one by one), shared subscriptions, transactions,
-//! compaction. TLS is put in front of it: [`super::TlsFront`].
+//! Not here: batches and chunks of producers (entries are appended through [`Topic`], or sent one by one), shared
+//! subscriptions, transactions, compaction. TLS is put in front of it: [`super::TlsFront`].
 
 mod answer;
 mod connection;

@@ -19,10 +19,11 @@ mod texts;
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use dice::Dice;
+use dice::{Dice, number};
 use tdmq_backup::Clock;
 
 /// Of a plain test, for each parser.
@@ -91,13 +92,11 @@ impl Parser {
     }
 }
 
+/// Memory is counted for the whole process.
+static ALONE: Mutex<()> = Mutex::new(());
+
 thread_local! {
     static PANIC: RefCell<String> = const { RefCell::new(String::new()) };
-}
-
-fn number(name: &str) -> Option<u64> {
-    let text = std::env::var(name).ok().filter(|text| !text.is_empty())?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{name} is a number, not {text}")))
 }
 
 fn parsers() -> Vec<Parser> {
@@ -107,6 +106,7 @@ fn parsers() -> Vec<Parser> {
 /// The same each time; or those that `PARSER`, `SEED`, `FROM` and `INPUTS` name.
 #[test]
 fn no_input_makes_a_parser_panic_or_wait_or_take_much_memory() {
+    let _alone = ALONE.lock();
     let seed = number("SEED").unwrap_or(1);
     let (from, inputs) = (number("FROM").unwrap_or(0), number("INPUTS").unwrap_or(FIXED));
     let only = std::env::var("PARSER").ok().filter(|name| !name.is_empty());
@@ -188,4 +188,25 @@ fn greedy(
 
 fn repeat(parser: &str, seed: u64, from: u64, inputs: u64) -> String {
     format!("repeat it with: make fuzz PARSER={parser} SEED={seed} FROM={from} INPUTS={inputs}")
+}
+
+/// Nothing here is worth its time if it does not see what it looks for.
+#[test]
+fn a_parser_that_panics_lies_or_takes_much_memory_is_seen() {
+    let _alone = ALONE.lock();
+    let of = |check: fn(&[u8]) -> Result<(), String>| Parser::new("none", |dice| vec![dice.roll(8) as u8], check);
+    let mut fine = of(|_| Ok(()));
+    assert_eq!((fine.fails(b"x"), greedy(&mut fine, 1, 0..3)), (None, None));
+    let said = of(|input| panic!("{} bytes", input.len())).fails(b"x").unwrap();
+    assert!(said.starts_with("it panicked"), "{said}");
+    assert_eq!(of(|_| Err("it lies".into())).fails(b"x").unwrap(), "it lies");
+    let mut large = of(|input| {
+        let taken = vec![1_u8; if input == [3] { 128 << 20 } else { 1 }];
+        std::hint::black_box(taken);
+        Ok(())
+    });
+    let inputs: Vec<_> = (0..100).map(|number| large.input(7, number)).collect();
+    let (_, number, why, input) = greedy(&mut large, 7, 0..100).unwrap();
+    assert_eq!((inputs.iter().position(|input| *input == [3]), input), (Some(number as usize), vec![3]));
+    assert!(why.starts_with("it took 12"), "{why}");
 }

@@ -18,6 +18,7 @@ use std::fmt;
 
 use tdmq_backup::Clock;
 
+use dice::number;
 use history::act;
 use parts::Parts;
 use plan::{Kills, Plan};
@@ -75,11 +76,6 @@ impl Drop for Again {
     fn drop(&mut self) {
         println!("torture:   this plan again: make torture SEED={} KILLS={}", self.0, EACH.functions);
     }
-}
-
-fn number(name: &str) -> Option<u64> {
-    let text = std::env::var(name).ok().filter(|text| !text.is_empty())?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{name} is a number, not {text}")))
 }
 
 #[test]

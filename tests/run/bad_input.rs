@@ -150,7 +150,9 @@ async fn what_cannot_be_decoded_stands_in_the_object_raw_and_blocks_nothing() {
     let unknown = composer.single(Draft::new("mystery")).with(|c| c.metadata.compression = Some(9));
     let raw = unknown.payload.clone();
     let mut secret = Composer::new("producer-2").at(NOW).encrypted(&[("key-1", b"wrapped")], "AES", b"iv");
-    let at = [world.topic.append(unknown), world.topic.append(secret.single(Draft::new("hidden")))];
+    let hidden = secret.single(Draft::new("hidden"));
+    let sealed = hidden.payload.clone();
+    let at = [world.topic.append(unknown), world.topic.append(hidden)];
     let report = world.run().await;
     assert_eq!(report.outcome, Outcome::Stored);
     assert_eq!(report.objects[0].undecodable, 2);
@@ -162,6 +164,7 @@ async fn what_cannot_be_decoded_stands_in_the_object_raw_and_blocks_nothing() {
     let engine = base64::engine::general_purpose::STANDARD;
     assert_eq!(engine.decode(field(&lines[0], "raw_base64")).unwrap(), raw);
     assert_eq!(lines[1]["undecodable"]["encryption"]["keys"][0]["name"], "key-1");
+    assert_eq!(engine.decode(field(&lines[1], "raw_base64")).unwrap(), sealed);
 }
 
 #[tokio::test]

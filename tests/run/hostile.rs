@@ -69,6 +69,22 @@ async fn words_in_a_head_move_no_cursor_and_begin_no_line() {
         assert!(said.contains("all is well"), "{said:?}");
         assert_eq!(world.objects().len(), 1);
     }
+
+    // The name of an object that a dead run announced.
+    let mut world = World::begun().await;
+    world.send(&[1]);
+    let mut k = 1;
+    while world.head().unwrap()["next"].is_null() {
+        assert!(world.run_dying_at(k).await.is_none(), "no run died between its head and its object");
+        k += 1;
+    }
+    let mut head = world.head().unwrap();
+    head["next"]["key"] = format!("{}{LOUD}", head["next"]["key"].as_str().unwrap()).into();
+    world.bucket.plant(&world.head_key(), head.to_string().as_bytes(), &[]).unwrap();
+    let said = printed(&world).await;
+    assert!(is_quiet(&said) && said.contains("all is well"), "{said:?}");
+    assert!(world.bucket.keys().iter().all(|key| is_quiet(key)));
+    world.let_go().await;
 }
 
 #[tokio::test]

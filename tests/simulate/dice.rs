@@ -1,5 +1,11 @@
 //! Where every decision of a history comes from: the same seed, the same history.
 
+/// What the environment says, as `SEED` does.
+pub fn number(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok().filter(|text| !text.is_empty())?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name} is a number, not {text}")))
+}
+
 /// xorshift64: enough for choosing, and no crate.
 pub struct Dice(u64);
 

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tdmq_backup::head::Next;
 use tdmq_backup::object::is_stored;
+use tdmq_backup::rule::TopicName;
 use tdmq_backup::rule::names::encode_part;
 use tdmq_backup::span::Link;
 use tdmq_backup::store::{Expect, Store};
@@ -65,13 +66,9 @@ pub async fn carry(store: &impl Store, rule: &Rule, from: &str) -> Result<Carrie
 
 /// Where the partitions of the rule's topic lie, below a prefix. Those of `t-partition-3` lie with their siblings.
 pub(super) fn topic_folder(rule: &Rule) -> String {
-    let topic = &rule.topic;
-    let name = match (topic.partition(), topic.topic.rsplit_once("-partition-")) {
-        (Some(_), Some((name, _))) => name,
-        _ => topic.topic.as_str(),
-    };
-    let [tenant, namespace, name] = [&topic.tenant, &topic.namespace, name].map(encode_part);
-    format!("{tenant}/{namespace}/{name}/")
+    let TopicName { tenant, namespace, topic } = rule.topic.whole();
+    let [tenant, namespace, topic] = [tenant, namespace, topic].map(|part| encode_part(&part));
+    format!("{tenant}/{namespace}/{topic}/")
 }
 
 /// `partition=0`, …: one listing for each, however many objects they hold.

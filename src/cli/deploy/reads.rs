@@ -16,9 +16,9 @@ pub struct Reads {
 impl Reads {
     /// A shard that cannot be read is all partitions: what is not known may be read.
     pub fn new(topic: &str, shard: &str) -> Reads {
-        let only = topic.parse().ok().and_then(|topic: TopicName| topic.partition());
-        let base = only.and_then(|_| topic.rsplit_once("-partition-")).map_or(topic, |(base, _)| base);
-        Reads { topic: base.to_owned(), only, shard: shard.parse().ok() }
+        let name = topic.parse::<TopicName>().ok();
+        let whole = name.as_ref().map_or(topic.to_owned(), |name| name.whole().to_string());
+        Reads { topic: whole, only: name.and_then(|name| name.partition()), shard: shard.parse().ok() }
     }
 
     /// Whether there can be a partition that both read. A topic without partitions is its own first one.
