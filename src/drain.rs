@@ -54,6 +54,8 @@ const REPLY_RESERVE: Duration = Duration::from_secs(1);
 const BASE_RESERVE: Duration = Duration::from_secs(8);
 /// How fast a spooled object is taken to go to the store, at least.
 const UPLOAD_BYTES_PER_SECOND: u64 = 20 << 20;
+/// By how much a producer's clock may be ahead, in ms: where the broker stamps entries, nothing depends on it.
+const PRODUCERS_CLOCK_MS: u64 = 10 * 60 * 1000;
 
 /// What one run is asked to do with one partition.
 #[derive(Clone, Debug)]
@@ -166,6 +168,7 @@ async fn attempt<S: Source>(
         mark_delete: None,
         attachment,
         schemas: Schemas::default(),
+        caps: job.caps,
         delivered: false,
         previous: None,
         read: Contents::default(),
@@ -201,6 +204,8 @@ struct Drain<'a, S, T> {
     /// The attachment that the head was read with, or that it was found unchanged with.
     attachment: Option<u64>,
     schemas: Schemas,
+    /// The rule's, or less where an object did not go through.
+    caps: Caps,
     /// Whether the broker delivered anything.
     delivered: bool,
     /// The entry before the next one, to see what the broker left out.
@@ -336,7 +341,9 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
             let m = &entry.metadata;
             let next = Position::new(self.end.ledger, self.end.entry + 1);
             let held = m.txnid_most_bits.is_some() || entry.position != next;
-            let before = if held { asked_at.min(m.publish_time.saturating_sub(1)) } else { asked_at };
+            let stamped = entry.broker.as_ref().and_then(|broker| broker.broker_timestamp);
+            let accepted = stamped.unwrap_or(m.publish_time.saturating_sub(PRODUCERS_CLOCK_MS));
+            let before = if held { asked_at.min(accepted.saturating_sub(1)) } else { asked_at };
             self.source.unread(entry);
             return Ok(Some(before));
         }

@@ -33,6 +33,9 @@ pub struct Head {
     /// The last move that an event asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seek: Option<Sought>,
+    /// Events with a name before that one, the newest last: none of them is obeyed again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub obeyed: Vec<Obeyed>,
     pub done: Option<Link>,
     pub next: Option<Next>,
     /// How many partitions the topic had when the rule began; absent outside a partitioned topic.
@@ -69,6 +72,13 @@ pub struct Sought {
     /// The mark-delete position before.
     pub from: Option<Position>,
     pub state: StartState,
+}
+
+/// An event that moved the cursor, or that a later one overtook.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Obeyed {
+    pub asked: String,
+    pub event: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -175,6 +185,7 @@ impl HeadFile {
             partition,
             start,
             seek: None,
+            obeyed: Vec::new(),
             done,
             next: None,
             partitions: None,

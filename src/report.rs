@@ -147,6 +147,12 @@ pub struct Failure {
     pub message: String,
 }
 
+/// What the objects that a reply lists may take of it, in bytes: it is one line of a log as well, which clouds cut off
+/// at 256 KB.
+const LISTED: usize = 160 << 10;
+/// What one takes beside its key, at most.
+const BESIDE_KEY: usize = 400;
+
 /// The reply of a run.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
@@ -163,7 +169,11 @@ pub struct Report {
     /// What each partition came to; only where the topic is partitioned.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub partitions: Vec<PartitionReport>,
+    /// As many of them, from the first on, as a line of a log holds.
     pub objects: Vec<StoredObject>,
+    /// Objects beyond those listed in `objects`; they count in all that follows.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub more_objects: u64,
     pub messages: u64,
     pub bytes: u64,
     /// Entries that came again and that an object held already: not written. Acknowledged, but for those behind
@@ -219,6 +229,7 @@ impl Report {
             stop: None,
             partitions: Vec::new(),
             objects: Vec::new(),
+            more_objects: 0,
             messages: 0,
             bytes: 0,
             skipped_entries: 0,
@@ -285,6 +296,17 @@ impl Report {
     pub fn finish(&mut self, total_ms: u64) {
         self.phases.total_ms = total_ms;
         self.peak_memory_bytes = peak_memory();
+    }
+
+    /// Lists no more than a line of a log holds.
+    pub fn shorten(&mut self) {
+        let mut listed = 0;
+        let mut fits = |object: &StoredObject| {
+            listed += object.key.len() + BESIDE_KEY;
+            listed <= LISTED
+        };
+        let most = self.objects.iter().position(|object| !fits(object)).unwrap_or(self.objects.len());
+        self.more_objects += self.objects.drain(most..).len() as u64;
     }
 }
 

@@ -116,6 +116,7 @@ impl Function {
         // On the heap: a run is large, and a platform's stack may be small.
         let mut report = Box::pin(tick.run(report, watch)).await;
         report.finish(clock.now().saturating_duration_since(started).as_millis() as u64);
+        report.shorten();
         report.complete_through_age_ms = report.complete_through.map(|at| clock.now_ms().saturating_sub(at));
         report
     }

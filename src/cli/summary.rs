@@ -15,23 +15,20 @@ pub fn json(report: &Report) -> Result<()> {
 
 /// A few lines on standard output; what went wrong on standard error.
 pub fn text(report: &Report) {
+    let objects = report.objects.len() as u64 + report.more_objects;
     match report.outcome {
         Outcome::NothingToDo if report.stop == Some(Stop::Drained) => {
             println!("nothing to do: the subscription owes nothing");
         }
         Outcome::NothingToDo => println!("nothing was read; run again"),
         Outcome::Planned => println!(
-            "dry run, nothing was changed: {} messages would be stored in {} object(s), {}",
+            "dry run, nothing was changed: {} messages would be stored in {objects} object(s), {}",
             report.messages,
-            report.objects.len(),
             size(report.bytes)
         ),
-        Outcome::Stored => println!(
-            "stored {} messages in {} object(s), {}",
-            report.messages,
-            report.objects.len(),
-            size(report.bytes)
-        ),
+        Outcome::Stored => {
+            println!("stored {} messages in {objects} object(s), {}", report.messages, size(report.bytes))
+        }
         Outcome::Busy => println!("busy: left to the run that is at it"),
         Outcome::Unknown => println!("unknown: a write was not answered; the next run finds out"),
         Outcome::Failed | Outcome::NotRead => println!("failed"),
@@ -48,6 +45,9 @@ pub fn text(report: &Report) {
     }
     for object in &report.objects {
         println!("  {}  {} messages, {}", object.key, object.messages, size(object.bytes));
+    }
+    if report.more_objects > 0 {
+        println!("  and {} objects more", report.more_objects);
     }
     if report.skipped_entries > 0 {
         println!("  {} entries came again that were stored before: skipped", report.skipped_entries);

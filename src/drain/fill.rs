@@ -84,7 +84,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         }
         let offered = match self.chunks.offer(&entry) {
             Ok(offered) => offered,
-            Err(error) => self.no_room_to_wait(error, batch.is_some())?,
+            Err(error) => self.no_room_to_wait(error, &entry, batch.is_some()).await?,
         };
         match offered {
             Offered::Single => {
@@ -198,7 +198,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         let share = share.start..pinned.map_or(share.end, |next| end_of_share(&next.span.last, entry.position));
         let into = batch.get_or_insert_with(|| match pinned {
             Some(next) => Batch::new(None, compression_named(&next.compression).unwrap_or(self.job.compression)),
-            None => Batch::new(Some(self.job.caps), self.job.compression),
+            None => Batch::new(Some(self.caps), self.job.compression),
         });
         let from = share.start;
         match into.offer(entry, share) {

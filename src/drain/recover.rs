@@ -20,7 +20,7 @@ use crate::store::Store;
 
 use super::Drain;
 
-/// Runs that may fail to store one announced object before it is planned anew, smaller where the rule says so.
+/// Runs that may fail to store one announced object before it is planned anew, and smaller.
 const MOST_RUNS: u32 = 3;
 /// How long after its writer's deadline an announced object may still appear.
 const LATE_WRITE_MS: u64 = 15 * 60 * 1000;
@@ -78,6 +78,8 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
                 "it could not be stored in several runs: lower max_bytes, or give the function more time",
             )
             .await?;
+            // The same again would fare the same, on a way to the store that is too slow for it.
+            self.caps.messages = self.caps.messages.min((next.span.count / 4).max(1));
         }
         let done = self.head().done.as_ref().map(|done| done.last);
         // A broker that says where the cursor stands was asked before; but behind a chunk that waits for the rest of its

@@ -19,7 +19,7 @@ use crate::catalogue::Catalogue;
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
 use crate::event::SeekEvent;
-use crate::head::{Head, HeadFile, Sought, Start, StartState};
+use crate::head::{Head, HeadFile, Obeyed, Sought, Start, StartState};
 use crate::message::Position;
 use crate::object::is_stored;
 use crate::report::{Moved, PassedOver};
@@ -28,6 +28,9 @@ use crate::source::{Bounds, Seek, Source};
 use crate::store::Store;
 
 use super::{Beginning, Drain, Job};
+
+/// Names of events that are kept.
+const MOST_OBEYED: usize = 50;
 
 /// Where the cursor is to stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -231,18 +234,18 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         place: &impl AsyncFn(rule::Start) -> Result<Option<Position>>,
     ) -> Result<()> {
         let asked = event.to.to_string();
-        if let Some(known) = self.head().seek.as_ref().filter(|known| known.asked == asked && known.event == event.id) {
-            match known.state {
-                // A run that died with it: the place is the one of then.
-                StartState::Pending => return Ok(()),
-                StartState::Applied if known.event.is_some() => {
-                    self.report.warnings.push(format!(
-                        "this event asked for a move to {asked} before, and was obeyed then: it is not obeyed again; a new one needs another trigger name, or `tdmq-backup invoke`"
-                    ));
-                    return Ok(());
-                }
-                StartState::Applied => {}
-            }
+        let Head { seek, obeyed, .. } = self.head();
+        let known = seek.as_ref().filter(|known| known.asked == asked && known.event == event.id);
+        if known.is_some_and(|known| known.state == StartState::Pending) {
+            // A run that died with it: the place is the one of then.
+            return Ok(());
+        }
+        let earlier = |id: &String| obeyed.iter().any(|one| one.asked == asked && one.event == *id);
+        if event.id.as_ref().is_some_and(|id| known.is_some() || earlier(id)) {
+            self.report.warnings.push(format!(
+                "this event asked for a move to {asked} before, and was obeyed then: it is not obeyed again; a new one needs another trigger name, or `tdmq-backup invoke`"
+            ));
+            return Ok(());
         }
         let resolved = match has_place(event.to) {
             true => Some(self.source.attend(place(event.to)).await?.ok_or_else(vanished)?),
@@ -253,7 +256,12 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         head.start.state = StartState::Applied;
         // Where it waits for an announced object, it is not known yet where it will begin.
         let from = bounds.mark_delete.filter(|_| head.next.is_none());
-        head.seek = Some(Sought { asked, event: event.id.clone(), resolved, from, state: StartState::Pending });
+        let sought = Sought { asked, event: event.id.clone(), resolved, from, state: StartState::Pending };
+        if let Some(Sought { asked, event: Some(event), .. }) = head.seek.replace(sought) {
+            head.obeyed.push(Obeyed { asked, event });
+            let surplus = head.obeyed.len().saturating_sub(MOST_OBEYED);
+            head.obeyed.drain(..surplus);
+        }
         self.write_head(head).await
     }
 

@@ -206,6 +206,9 @@ fn numbers(partitions: &[i32]) -> String {
 mod tests {
     use super::*;
     use crate::error::Error;
+    use crate::message::Position;
+    use crate::report::StoredObject;
+    use crate::span::Edge;
 
     fn whole() -> Report {
         Report::new("orders", "persistent://t/n/x".into(), "backup", Vec::new())
@@ -256,6 +259,31 @@ mod tests {
         let report = gathered(vec![taken(stored), taken(failed(Kind::Busy))]);
         assert_eq!((report.outcome, report.error.is_none()), (Outcome::Stored, true));
         assert_eq!(gathered(vec![taken(drained(1)), taken(failed(Kind::Busy))]).outcome, Outcome::Busy);
+    }
+
+    #[test]
+    fn a_reply_lists_the_objects_that_a_line_of_a_log_holds_and_counts_the_rest() {
+        for length in [40, 850] {
+            let edge = Edge { position: Position::new(i64::MAX, i64::MAX), batch: Some(u32::MAX) };
+            let object = StoredObject {
+                partition: Some(99_999),
+                key: "k".repeat(length),
+                messages: 1,
+                bytes: u64::MAX,
+                bytes_before_compression: u64::MAX,
+                first_id: edge,
+                last_id: edge,
+                undecodable: u64::MAX,
+                acknowledged: false,
+            };
+            let mut report = whole();
+            (0..2000).for_each(|_| report.stored(StoredObject { bytes: 1, ..object.clone() }));
+            report.objects.fill(object);
+            report.shorten();
+            let size = serde_json::to_string(&report).unwrap().len();
+            assert!((64 << 10..192 << 10).contains(&size), "{size}");
+            assert_eq!((report.messages, report.objects.len() as u64 + report.more_objects), (2000, 2000));
+        }
     }
 
     #[test]

@@ -201,6 +201,7 @@ mod tests {
     fn each_code_gives_the_order_that_ends_it() {
         for (status, code, kind, said) in [
             (403, "AccessDenied", Kind::Denied, "PutObject"),
+            (403, "InvalidObjectState", Kind::Unavailable, "restore it"),
             (403, "InvalidAccessKeyId", Kind::Denied, "keys of this store"),
             (403, "SignatureDoesNotMatch", Kind::Denied, "secret key"),
             (400, "ExpiredToken", Kind::Denied, "this instance must end"),

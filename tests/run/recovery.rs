@@ -200,14 +200,13 @@ async fn other_bytes_under_the_announced_name_are_not_taken_for_the_object() {
 }
 
 #[tokio::test]
-async fn an_announced_object_that_never_goes_through_is_planned_anew_after_a_while() {
+async fn an_announced_object_that_never_goes_through_is_planned_anew_and_smaller_after_a_while() {
     let mut world = World::begun().await;
-    world.send(&[1, 1, 1, 1]);
+    world.send(&[1; 8]);
     for _ in 0..3 {
         world.dies_before_storing().await;
     }
     assert_eq!(world.head().unwrap()["next"]["runs"], 3);
-    world.set("max_messages", 2);
     let report = world.run().await;
     assert_eq!(report.outcome, Outcome::Busy);
     assert!(report.error.unwrap().message.contains("lower max_bytes"));

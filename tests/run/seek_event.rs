@@ -110,6 +110,31 @@ async fn the_same_event_again_moves_nothing() {
     assert_eq!(world.topic.subscription(SUBSCRIPTION).unwrap().backlog, 0);
 }
 
+/// A timer is left with its message while somebody moves the cursor by hand.
+#[tokio::test]
+async fn an_event_that_others_followed_is_not_obeyed_again() {
+    let (mut world, _) = world().await;
+    let left = |trigger: &str| timer(trigger, "2026-11-21T10:00:00Z", "latest");
+    world.event(&left("once")).await;
+    world.event(&left("twice")).await;
+    world.event(&wish("earliest")).await;
+    world.send(&[1]);
+    for event in [left("once"), left("twice"), left("once")] {
+        let report = world.event(&event).await;
+        assert_eq!((report.moved, report.passed_over), (None, None));
+        assert!(report.warnings.iter().any(|warning| warning.contains("was obeyed then")), "{:?}", report.warnings);
+    }
+    world.drain(3).await;
+    world.assert_exactly_once();
+    // The head does not grow with the events.
+    for number in 0..60 {
+        world.event(&left(&format!("number {number}"))).await;
+    }
+    let head = world.head().unwrap();
+    assert_eq!(head["obeyed"].as_array().unwrap().len(), 50);
+    assert_eq!(head["obeyed"][49], json!({"asked": "latest", "event": "timer number 58"}));
+}
+
 #[tokio::test]
 async fn an_event_for_another_subscription_or_to_an_id_that_does_not_exist_moves_nothing() {
     let (world, ids) = world().await;

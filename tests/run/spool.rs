@@ -9,9 +9,10 @@ use serde_json::Value;
 use tdmq_backup::Position;
 use tdmq_backup::report::Outcome;
 use tdmq_backup::testing::bucket::{Fault, Op};
+use tdmq_backup::testing::compose::{Composer, Draft};
 use tempfile::TempDir;
 
-use crate::world::{SUBSCRIPTION, World};
+use crate::world::{NOW, SUBSCRIPTION, World};
 
 /// In halves of a KiB, as a shell counts. Of a spool 1 MiB waits in memory beside it.
 const ROOM: &str = "4096";
@@ -115,6 +116,50 @@ async fn an_announced_object_for_which_the_disk_has_no_room_any_more_is_waited_f
     assert!(report["warnings"][0].as_str().unwrap().contains("planned anew"), "{report:#}");
     assert_eq!(world.run().await.outcome, Outcome::NothingToDo);
     world.assert_exactly_once();
+}
+
+/// The cursor goes back over a message that came in chunks, where there is no room for its parts: what is known only with
+/// all of them is not stored as parts.
+#[tokio::test]
+async fn a_stored_message_in_chunks_for_which_the_disk_has_no_room_any_more_is_not_stored_again() {
+    for parts in [2, 5] {
+        let temporary = TempDir::new().unwrap();
+        let mut world = World::large(&[20]).await;
+        let payload = (0..5_000_000).map(|n: u32| b'a' + (n.wrapping_mul(n) >> 9) as u8 % 26).collect::<Vec<_>>();
+        let chunks = Composer::new("big").at(NOW).chunks(Draft::new(payload), 5_000_000 / parts, "big-0");
+        world.topic.append_all(chunks);
+        world.send_entry(1, 20);
+        world.drain(3).await;
+        let (at, objects) = (world.mark_delete(), world.objects());
+        world.topic.set_mark_delete(SUBSCRIPTION, Position::new(at.ledger, -1));
+        let report = world.run_narrow(temporary.path()).await;
+        assert_eq!(report["error"]["kind"], "unavailable", "{report:#}");
+        assert!(report["error"]["message"].as_str().unwrap().contains("more temporary storage"), "{report:#}");
+        assert_eq!(world.objects(), objects);
+        world.drain(3).await;
+        assert_eq!((world.mark_delete(), world.objects()), (at, objects));
+        world.assert_every_entry_is_stored_once();
+    }
+}
+
+/// The same of a message that was given up then: each of its parts is found by itself.
+#[tokio::test]
+async fn stored_parts_of_a_message_for_which_the_disk_has_no_room_are_skipped() {
+    let temporary = TempDir::new().unwrap();
+    let mut world = World::large(&[20]).await;
+    let chunks = Composer::new("big").at(NOW).chunks(Draft::new(vec![b'x'; 5_000_000]), 2_500_000, "big-0");
+    world.topic.append_all(chunks);
+    world.send_entry(1, 20);
+    world.set("max_objects", 9);
+    world.set("compression", "\"gzip\"");
+    let first = world.run_narrow(temporary.path()).await;
+    assert_eq!((&first["outcome"], &first["messages"]), (&"stored".into(), &4.into()), "{first:#}");
+    let (at, objects) = (world.mark_delete(), world.objects());
+    world.topic.set_mark_delete(SUBSCRIPTION, Position::new(at.ledger, -1));
+    let report = world.run_narrow(temporary.path()).await;
+    assert_eq!((&report["outcome"], &report["stop"]), (&"stored".into(), &"drained".into()), "{report:#}");
+    assert_eq!((world.mark_delete(), world.objects()), (at, objects));
+    world.assert_every_entry_is_stored_once();
 }
 
 /// The files in `folder` that the process has open: their permissions, names and lengths.

@@ -221,7 +221,8 @@ impl Patience {
 
 /// A run in a row: when, how it ended, what it moved, what is left.
 fn line(at: &str, report: &Value) -> String {
-    let objects = report["objects"].as_array().map_or(0, Vec::len);
+    let listed = report["objects"].as_array().map_or(0, Vec::len) as u64;
+    let objects = listed + report["more_objects"].as_u64().unwrap_or(0);
     let counts = format!("{} messages in {objects} objects", report["messages"].as_u64().unwrap_or(0));
     let mut line = format!("{at}  {:<13}  {counts}", text(report, "/outcome"));
     for (name, value) in [

@@ -20,6 +20,8 @@ pub(in crate::store) enum Meaning {
     /// The store does not know what was asked for, such as a condition.
     Unsupported,
     Forbidden,
+    /// The object lies in a storage class that has to be asked for it hours before.
+    Archived,
     BadKeys,
     BadSignature,
     ExpiredToken,
@@ -79,6 +81,7 @@ impl Meaning {
             }
             // versitygw's, whose keys are paths of files: a conflict that no waiting ends.
             "ObjectParentIsFile" | "ExistingObjectIsDirectory" => Meaning::Rejected,
+            "InvalidObjectState" => Meaning::Archived,
             "AccessDenied" => Meaning::Forbidden,
             "SignatureDoesNotMatch" => Meaning::BadSignature,
             "ExpiredToken" | "TokenRefreshRequired" => Meaning::ExpiredToken,
@@ -123,7 +126,8 @@ impl Meaning {
             | Meaning::ExpiredToken
             | Meaning::PathStyle => Kind::Denied,
             Meaning::Unsupported | Meaning::Elsewhere | Meaning::Rejected => Kind::Invalid,
-            Meaning::Skewed
+            Meaning::Archived
+            | Meaning::Skewed
             | Meaning::Slow
             | Meaning::Broken
             | Meaning::Damaged
@@ -150,6 +154,7 @@ impl Meaning {
             | Meaning::Missing
             | Meaning::Unsupported
             | Meaning::Forbidden
+            | Meaning::Archived
             | Meaning::BadKeys
             | Meaning::BadSignature
             | Meaning::ExpiredToken
@@ -179,6 +184,7 @@ impl Meaning {
             | Meaning::NoSuchUpload
             | Meaning::Unsupported
             | Meaning::Forbidden
+            | Meaning::Archived
             | Meaning::BadKeys
             | Meaning::BadSignature
             | Meaning::ExpiredToken
@@ -199,6 +205,10 @@ impl Meaning {
             Meaning::Forbidden => {
                 "grant the role or the key GetObject, PutObject and ListBucket on this bucket and prefix, and what the \
                  README names for uploads in parts (without ListBucket a missing key is answered the same way)"
+            }
+            Meaning::Archived => {
+                "the object was moved to an archive, and has to be read because the broker delivers its entries again: \
+                 restore it for some days; a lifecycle rule may move objects to classes that can be read at once"
             }
             Meaning::BadKeys => "the store does not know this key or token: set the keys of this store's own cloud",
             Meaning::BadSignature => {
