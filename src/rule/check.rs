@@ -269,7 +269,7 @@ fn deploy(read: &mut Reader) -> Deploy {
     for (key, value) in &written {
         let place = match *key {
             "memory" => {
-                let memory = values::number(value, 64, 10_240);
+                let memory = values::number(value, 128, 10_240);
                 keep(key, memory.map(|memory| deploy.memory = Some(memory)));
                 continue;
             }

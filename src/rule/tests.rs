@@ -119,7 +119,7 @@ fn a_bad_value_is_refused_under_its_key_with_what_is_allowed() {
             "listener_name = true",
             "listener_name: must be text in quotes, not empty, without spaces around it, got true or false",
         ),
-        ("[deploy]\nmemory = 32", "deploy.memory: must be a whole number from 64 to 10240, got 32"),
+        ("[deploy]\nmemory = 64", "deploy.memory: must be a whole number from 128 to 10240, got 64"),
         ("[deploy]\nvpc = 1", "deploy.vpc: must be text in quotes"),
     ];
     for (line, problem) in table {

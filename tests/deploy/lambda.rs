@@ -100,9 +100,8 @@ fn what_is_wrong_is_said_at_once_before_anything_is_called() {
     let mut world = World::start();
     world.env.push(("TDMQ_BACKUP_TOKEN".into(), TOKEN.into()));
     world.env.push(("TENCENTCLOUD_SECRETID".into(), String::new()));
-    let rule = RULE
-        .replace("token_secret", "log_topic")
-        .replace("security_group = \"sg-1\"", "memory = 64\nexecution_role = \"backup\"");
+    let rule =
+        RULE.replace("token_secret", "log_topic").replace("security_group = \"sg-1\"", "execution_role = \"backup\"");
     let rule = rule.replace("endpoint", "# ").replace("\"orders\"", "\"orders-1250000000\"");
     world
         .rule(&rule.replace("pulsar+ssl://pulsar.example.com:6651", "http://p.tdmq.ap-gz.qcloud.tencenttdmq.com:8080"));
@@ -110,7 +109,6 @@ fn what_is_wrong_is_said_at_once_before_anything_is_called() {
     for problem in [
         "deploy.token_secret: is missing: on Lambda the token comes from Secrets Manager",
         "deploy.log_topic: on Lambda",
-        "deploy.memory: Lambda takes 128",
         "deploy.execution_role: Lambda needs the role's ARN",
         "deploy.subnet, deploy.security_group: Lambda needs both",
         "endpoint: the store is COS and the function runs on Lambda, whose role does not open it",

@@ -97,8 +97,8 @@ fn for_scf(rule: &Rule, keys: bool, found: &mut Findings) {
     if rule.name.len() < 2 || rule.name.ends_with(['-', '_']) {
         problem("name: SCF takes 2 to 60 characters, the last a letter or a digit");
     }
-    if deploy.memory.is_some_and(|memory| memory != 64 && (!memory.is_multiple_of(128) || memory > 3072)) {
-        problem("deploy.memory: SCF takes 64, or 128 to 3072 in steps of 128");
+    if deploy.memory.is_some_and(|memory| !memory.is_multiple_of(128) || memory > 3072) {
+        problem("deploy.memory: SCF takes 128 to 3072 in steps of 128 (and 64, which is less than a run needs)");
     }
     if deploy.vpc.is_some() != deploy.subnet.is_some() {
         problem("deploy.vpc, deploy.subnet: SCF needs both or neither");
@@ -149,9 +149,6 @@ fn for_scf(rule: &Rule, keys: bool, found: &mut Findings) {
 fn for_lambda(rule: &Rule, keys: bool, found: &mut Findings) {
     let deploy = &rule.deploy;
     let mut problem = |text: &str| found.problems.push(text.to_owned());
-    if deploy.memory.is_some_and(|memory| memory < 128) {
-        problem("deploy.memory: Lambda takes 128 to 10240");
-    }
     if deploy.subnet.is_some() != deploy.security_group.is_some() {
         problem("deploy.subnet, deploy.security_group: Lambda needs both or neither");
     }
