@@ -130,7 +130,7 @@ async fn a_rule_that_was_edited_and_not_deployed_removes_nothing_that_its_functi
     world.rule(&at(&broker, &RULE.replace("\"backup\"", "\"billing\"")));
     for arguments in [&["--confirm", "billing"][..], &["--drain", "--confirm", "billing"], &["--dry-run"]] {
         let text = world.run("scf", &[&REMOVE, arguments].concat()).refused();
-        assert!(text.contains("reads subscription \"backup\"") && text.contains("nothing was removed"), "{text}");
+        assert!(text.contains("reads subscription \"backup\"") && text.contains("nothing was done"), "{text}");
     }
     assert_eq!(world.changes(), [""; 0]);
     assert!(topic.subscription("billing").is_some() && topic.subscription("backup").is_some());

@@ -76,9 +76,9 @@ impl Delete {
 
     /// Whether there is a subscription, and its removal is meant. Before anything else is done.
     async fn is_confirmed(&self, found: Option<&Deployed>, cloud: &Cloud, rule: &Rule, clock: &Clock) -> Result<bool> {
-        found.map_or(Ok(()), |found| unsubscribe::is_of(found, rule))?;
         // A dry run that could not ask the cloud has said so.
         if !self.dry_run || found.is_none_or(|found| !found.facts.is_empty()) {
+            found.map_or(Ok(()), |found| found.is_of(rule))?;
             unsubscribe::is_free(cloud, rule)?;
         }
         let owed = match unsubscribe::look(rule, clock).await {

@@ -28,7 +28,7 @@ use tdmq_backup::{Clock, Error, Kind, Rule};
 
 use super::Place;
 use super::cloud::Reply;
-use super::wanted::{Target, identity, list, text};
+use super::wanted::{Target, list, text};
 
 /// The vendor guide's test.
 const DELIVERED: &str = "a message that was sent is a file under the delivery path";
@@ -93,14 +93,7 @@ impl Smoke {
             let text = format!("name: {:?} is not deployed on {}: make deploy first", rule.name, cloud.target.name());
             bail!(Error::new(Kind::Invalid, text));
         };
-        if found.identity() != identity(&rule) {
-            let [topic, subscription, _] = found.identity();
-            let text = format!(
-                "the function {:?} reads subscription {subscription:?} of {topic}, which is not what the rule's file says: make deploy first",
-                rule.name
-            );
-            bail!(Error::new(Kind::Invalid, text));
-        }
+        found.is_of(&rule)?;
         let store = store_of(&rule, |name| env::var(name).ok(), clock)?.until(clock.now() + ASKING);
         let mut facts = probes::ask(&store, &rule, clock.now_ms()).await;
         let mut sent = None;
@@ -186,7 +179,6 @@ async fn sent_to(rule: &Rule, text: &str, clock: &Clock) -> (Fact, Option<Sent>)
 
 /// The vendor guide's test: a message was sent, and its file lies under the delivery path.
 async fn delivered(report: &Value, rule: &Rule, sent: Option<Sent>, store: &impl Store) -> Fact {
-    let what = DELIVERED;
     let stored = list(report, "/objects");
     let keys: Vec<String> =
         stored.iter().filter(|object| holds(object, sent)).map(|object| text(object, "/key")).collect();
@@ -198,18 +190,18 @@ async fn delivered(report: &Value, rule: &Rule, sent: Option<Sent>, store: &impl
             }
             None => "nothing was new: SEND=text sends a message, or send one of at most 64 KB, and again",
         };
-        return Fact::new(what, Verdict::NotSeen, why);
+        return Fact::new(DELIVERED, Verdict::NotSeen, why);
     }
     for key in &keys {
         let seen = match store.look(key).await {
             Ok(Some(held)) if key.starts_with(rule.prefix.as_str()) && held.metadata.contains_key(SHA256) => continue,
             Ok(Some(_)) => format!("{key} is not what a run writes"),
             Ok(None) => format!("{key} is not in the bucket"),
-            Err(error) => return Fact::new(what, Verdict::NotSeen, error.chain()),
+            Err(error) => return Fact::new(DELIVERED, Verdict::NotSeen, error.chain()),
         };
-        return Fact::new(what, false, seen);
+        return Fact::new(DELIVERED, false, seen);
     }
-    Fact::new(what, true, keys.join(", "))
+    Fact::new(DELIVERED, true, keys.join(", "))
 }
 
 /// Whether an object of the report spans the message; any does where nothing is known of one.

@@ -11,7 +11,7 @@ use tdmq_backup::{Clock, Error, Kind, Rule};
 
 use super::cloud::Cloud;
 use super::reads::Reads;
-use super::wanted::{Deployed, identity};
+use super::wanted::identity;
 
 /// What all the questions to the broker may take.
 const ASKING: Duration = Duration::from_secs(120);
@@ -28,21 +28,6 @@ pub async fn look(rule: &Rule, clock: &Clock) -> tdmq_backup::Result<Owed> {
         };
         Error::new(error.kind(), text).because(error)
     })
-}
-
-/// The function that goes reads this very subscription, and not what the rule's file said before it was edited.
-pub fn is_of(found: &Deployed, rule: &Rule) -> Result<()> {
-    let deployed = found.identity();
-    if found.facts.is_empty() || deployed == identity(rule) {
-        return Ok(());
-    }
-    let [topic, subscription, _] = deployed;
-    let text = format!(
-        "UNSUBSCRIBE: the function {:?} reads subscription {subscription:?} of {topic}, and the rule's file says {:?} of {}; nothing was \
-         removed: put the rule back as it is deployed, or deploy it first",
-        found.name, rule.subscription, rule.topic
-    );
-    bail!(Error::new(Kind::Invalid, text))
 }
 
 /// Nobody else of ours goes on from this subscription.

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use anyhow::{Result, bail};
 use clap::ValueEnum;
 use serde_json::Value;
 use tdmq_backup::rule::Endpoint;
-use tdmq_backup::{Rule, Secret};
+use tdmq_backup::{Error, Kind, Rule, Secret};
 
 use super::call::Call;
 
@@ -98,6 +99,21 @@ impl Deployed {
 
     pub fn identity(&self) -> [String; 3] {
         ["topic", "subscription", "shard"].map(|name| self.fact(name).to_owned())
+    }
+
+    /// It reads what the rule says, and not what the rule's file said before it was edited.
+    pub fn is_of(&self, rule: &Rule) -> Result<()> {
+        let deployed = self.identity();
+        if deployed == identity(rule) {
+            return Ok(());
+        }
+        let [topic, subscription, _] = deployed;
+        let text = format!(
+            "the function {:?} reads subscription {subscription:?} of {topic}, and the rule's file says {:?} of {}; nothing was done: \
+             put the rule back as it is deployed, or make deploy first",
+            self.name, rule.subscription, rule.topic
+        );
+        bail!(Error::new(Kind::Invalid, text))
     }
 }
 
