@@ -1,57 +1,16 @@
 //! `logs --follow`: the log goes on until somebody ends it. And what is said where a log cannot be read.
 
-use std::io::{BufRead, BufReader};
-use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
-use std::thread;
-use std::time::Duration;
-
 use serde_json::json;
 
+use crate::child::Running;
 use crate::world::World;
 use crate::{lambda, scf};
 
-/// Several looks at the log, on a busy machine.
-const LIMIT: Duration = Duration::from_secs(120);
-const SIGINT: i32 = 2;
-
-/// Whoever follows, and the lines as they come.
-struct Follower {
-    child: Child,
-    lines: mpsc::Receiver<String>,
-}
-
-impl Follower {
-    fn of(world: &World, target: &str) -> Self {
-        let whole = world.command(target, &["logs", "--follow"]);
-        // Whoever runs these tests in the background may have them ignore an interrupt, and their children too.
-        let mut command = Command::new("env");
-        command.arg("--default-signal=INT").arg(whole.get_program()).args(whole.get_args());
-        command.env_clear().envs(whole.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        whole.get_current_dir().map(|folder| command.current_dir(folder));
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let (tell, lines) = mpsc::channel();
-        let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
-        let errors = tell.clone();
-        thread::spawn(move || BufReader::new(stdout).lines().try_for_each(|line| tell.send(line.unwrap())));
-        thread::spawn(move || BufReader::new(stderr).lines().try_for_each(|line| errors.send(line.unwrap())));
-        Follower { child, lines }
-    }
-
-    /// The next line, of a run that stored so many messages.
-    #[track_caller]
-    fn row(&self, messages: u64) {
-        let line = self.lines.recv_timeout(LIMIT).unwrap_or_else(|why| panic!("no row of {messages} messages: {why}"));
-        assert!(line.contains(&format!("stored         {messages} messages in 1 objects")), "{messages}: {line}");
-    }
-}
-
-impl Drop for Follower {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// The next line is of a run that stored so many messages.
+#[track_caller]
+fn row(follower: &Running, messages: u64) {
+    let line = follower.line();
+    assert!(line.contains(&format!("stored         {messages} messages in 1 objects")), "{messages}: {line}");
 }
 
 fn followed(world: &World, target: &str) {
@@ -62,25 +21,21 @@ fn followed(world: &World, target: &str) {
     };
     run(1);
     run(2);
-    let mut follower = Follower::of(world, target);
-    follower.row(1);
-    follower.row(2);
+    let follower = Running::of(world, target, &["logs", "--follow"]);
+    row(&follower, 1);
+    row(&follower, 2);
     // Each of these is seen at a later look, which finds all that came before once more.
     for messages in [3, 4] {
         // A look that fails is followed by another one.
         if messages == 4 {
             world.refuses(&["GetFunctionLogs", "FilterLogEvents"]);
-            let line = follower.lines.recv_timeout(LIMIT).unwrap();
+            let line = follower.line();
             assert!(line.starts_with("the log was not read, and is looked at again: "), "{line}");
         }
         run(messages);
-        follower.row(messages);
+        row(&follower, messages);
     }
-    let id = follower.child.id().to_string();
-    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
-    // Both of its pipes end with it: nothing else was said.
-    assert_eq!(follower.lines.recv_timeout(LIMIT), Err(mpsc::RecvTimeoutError::Disconnected));
-    assert_eq!(follower.child.wait().unwrap().signal(), Some(SIGINT), "which a shell calls exit code 130");
+    assert_eq!(follower.interrupted(), [""; 0]);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use serde_json::json;
 use tdmq_backup::testing::broker::{Act, Broker, CommandType, Config, ServerError};
 
+use crate::child::Running;
 use crate::scf::RULE;
 use crate::unsubscribe::{REMOVE, at, world, world_on};
 use crate::world::World;
@@ -44,6 +45,57 @@ async fn a_run_that_began_before_the_timer_went_off_keeps_everything_and_the_tim
     assert!(text.contains("a run is under way") && text.contains("the timer is off, as it was found"), "{text}");
     assert_eq!(world.changes(), [""; 0]);
     assert_eq!(topic.subscription("backup").unwrap().backlog, 3);
+
+    // Nor is one made where somebody removed it.
+    world.call_scf(
+        "DeleteTrigger",
+        &json!({ "FunctionName": "orders-backup", "TriggerName": "orders-backup", "Type": "timer" }),
+    );
+    world.calls();
+    a_run_comes_after(&broker, 2);
+    let text = world.run("scf", &CONFIRMED).refused();
+    assert!(text.contains("a run is under way") && text.contains("there is no timer"), "{text}");
+    assert!(!text.contains("the timer is"), "{text}");
+    assert_eq!(world.changes(), [""; 0]);
+    assert_eq!(topic.subscription("backup").unwrap().backlog, 3);
+}
+
+/// Interrupted with its timer on, and once more with the timer off as the first one left it.
+fn interrupted(world: &World, target: &str, [switch, run]: [&str; 2]) {
+    world.run(target, &["deploy"]).ok();
+    world.calls();
+    let stored = |left: u64| json!({ "outcome": "stored", "messages": 5, "objects": [], "backlog_entries": left });
+    let is_run = |line: &String| line.starts_with("stored: 5 messages");
+    for (said, switched) in [
+        ("the timer is off meanwhile; if this is cut off, make deploy switches it on", &[switch][..]),
+        ("the timer is off, as it was found; if the function stays, make deploy switches it on", &[]),
+    ] {
+        world.replies(&(1..1000).rev().map(stored).collect::<Vec<_>>());
+        let removal = Running::of(world, target, &["delete", "--drain"]);
+        assert_eq!(removal.line(), said);
+        assert!(is_run(&removal.line()));
+        assert!(removal.interrupted().iter().all(is_run));
+        let changes = world.changes();
+        assert!(
+            changes.starts_with(&switched.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()),
+            "{changes:?}"
+        );
+        let after = &changes[switched.len()..];
+        assert!(!after.is_empty() && after.iter().all(|change| change == run), "{changes:?}");
+        assert!(world.run(target, &["status"]).ok().contains(", off"));
+    }
+    world.run(target, &["deploy"]).ok();
+    assert!(!world.run(target, &["status"]).ok().contains(", off"));
+}
+
+#[test]
+fn a_drain_on_scf_that_is_interrupted_has_said_how_the_timer_stands_and_removes_nothing() {
+    interrupted(&scf::world(), "scf", ["UpdateTriggerStatus", "InvokeFunction"]);
+}
+
+#[test]
+fn a_drain_on_lambda_that_is_interrupted_has_said_how_the_timer_stands_and_removes_nothing() {
+    interrupted(&lambda::world(), "lambda", ["UpdateSchedule", "Invoke"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

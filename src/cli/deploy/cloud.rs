@@ -68,18 +68,8 @@ impl Cloud {
         Ok(ours)
     }
 
-    /// Whether a function's timer is there and off.
-    pub fn is_paused(&self, function: &Deployed) -> Result<bool> {
-        Ok(self.is_timer_on(function)? == Some(false))
-    }
-
-    /// Whether a function's timer is there and on.
-    pub fn is_on(&self, function: &Deployed) -> Result<bool> {
-        Ok(self.is_timer_on(function)? == Some(true))
-    }
-
     /// `None` where there is no timer.
-    fn is_timer_on(&self, function: &Deployed) -> Result<Option<bool>> {
+    pub fn is_timer_on(&self, function: &Deployed) -> Result<Option<bool>> {
         match self.target {
             Target::Scf => Ok(function.timer.then_some(!function.paused)),
             Target::Lambda => {

@@ -118,21 +118,16 @@ impl Delete {
             return Ok(());
         }
         let rests = self.drain || self.unsubscribe;
-        let was_on = rests && cloud.is_on(found)?;
+        let was_on = rests && is_on_as_said(cloud.is_timer_on(found)?);
         let stays = |error| {
-            match (rests, was_on) {
-                (true, true) => switch_on_again(cloud, &rule.name),
-                (true, false) => eprintln!("the timer is off, as it was found: make deploy switches it on"),
-                (false, _) => {}
+            if was_on {
+                switch_on_again(cloud, &rule.name);
             }
             Err(error)
         };
-        if was_on {
-            println!("the timer is off meanwhile; if this is cut off, make deploy switches it on");
-            // It may be off though nobody said so.
-            if let Err(error) = cloud.timer(&rule.name, false) {
-                return stays(error);
-            }
+        // It may be off though nobody said so.
+        if was_on && let Err(error) = cloud.timer(&rule.name, false) {
+            return stays(error);
         }
         if let Err(error) = self.come_to_rest(removes, cloud, rule, clock).await {
             return stays(error);
@@ -163,6 +158,20 @@ impl Delete {
         }
         Ok(())
     }
+}
+
+/// Whether the timer is on. How it stands is said before anything is done: it is known then whatever ends the removal,
+/// a signal too.
+fn is_on_as_said(timer: Option<bool>) -> bool {
+    println!(
+        "{}",
+        match timer {
+            Some(true) => "the timer is off meanwhile; if this is cut off, make deploy switches it on",
+            Some(false) => "the timer is off, as it was found; if the function stays, make deploy switches it on",
+            None => "there is no timer",
+        }
+    );
+    timer == Some(true)
 }
 
 fn the_subscription_stays(rule: &Rule) {

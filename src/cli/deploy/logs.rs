@@ -38,7 +38,7 @@ impl Status {
         let mut rows = vec![HEADINGS.map(str::to_owned)];
         let (mut by_heads, mut all_read) = (false, true);
         for mut function in cloud.ours()? {
-            function.paused = cloud.is_paused(&function)?;
+            function.paused = cloud.is_timer_on(&function)? == Some(false);
             let from = clock.now_ms().saturating_sub(BACK_MS);
             let runs = match cloud.reports(&function.name, from, 1) {
                 Ok(runs) => Runs::Read(runs.into_iter().next_back()),
