@@ -3,7 +3,7 @@ definitions before anything is done with it: what is wrong is refused, and so fa
 
     fake.py FOLDER    writes FOLDER/port; each call goes to FOLDER/calls.jsonl as {service, action, parameters};
                       an invocation answers the next line of FOLDER/replies.jsonl, and its report goes into the log;
-                      each line of FOLDER/refused is an action that is refused once
+                      each line of FOLDER/refused is an action that is refused once, in words that a terminal would obey
 """
 
 import json
@@ -20,6 +20,10 @@ from definitions import Wrong
 
 FOLDER = Path(sys.argv[1])
 FUNCTIONS, STACKS, SETS, SCHEDULES, PACKAGES, LOG = {}, {}, {}, {}, {}, {}
+
+
+# To clear the screen, to write from right to left, and a line that nobody has said. The first of them is in no XML.
+LOUD = "\x1b[2J\x9b2J\u202e\r\nFORGED"
 
 
 class Refused(Exception):
@@ -233,7 +237,8 @@ class Handler(BaseHTTPRequestHandler):
             text = f"<{action}Response><{action}Result>{xml(answer)}</{action}Result></{action}Response>"
             self.send(200, text, "text/xml")
         except (Wrong, Refused) as error:
-            text = f"<ErrorResponse><Error><Code>ValidationError</Code><Message>{escape(str(error))}</Message></Error></ErrorResponse>"
+            said = escape(str(error) + LOUD.replace("\x1b", ""))
+            text = f"<ErrorResponse><Error><Code>ValidationError</Code><Message>{said}</Message></Error></ErrorResponse>"
             self.send(400, text, "text/xml")
 
     do_GET = do_POST = do_PUT = serve
@@ -243,7 +248,7 @@ class Handler(BaseHTTPRequestHandler):
             answer = scf(action, json.loads(body))
         except (Wrong, Refused) as error:
             code = str(error) if isinstance(error, Refused) else "InvalidParameter"
-            answer = {"Error": {"Code": code, "Message": str(error)}}
+            answer = {"Error": {"Code": code, "Message": str(error) + LOUD}}
         self.send(200, json.dumps({"Response": answer | {"RequestId": "r"}}))
 
     def json_call(self, service, action, parameters, answer):
@@ -252,7 +257,7 @@ class Handler(BaseHTTPRequestHandler):
             note(service, action, parameters)
             self.send(200, json.dumps(answer(action, parameters)), "application/x-amz-json-1.1")
         except (Wrong, Refused) as error:
-            self.send(400, json.dumps({"__type": type(error).__name__, "message": str(error)}))
+            self.send(400, json.dumps({"__type": type(error).__name__, "message": str(error) + LOUD}))
 
     def logs(self, _, p):
         rows = LOG.get(p["logGroupName"].removeprefix("/aws/lambda/"), [])
@@ -266,7 +271,10 @@ class Handler(BaseHTTPRequestHandler):
         return SCHEDULES[p["Name"]] | {"Arn": "arn:aws:scheduler:x", "CreationDate": 1.0, "LastModificationDate": 1.0}
 
     def invocation(self, name, body):
-        note("lambda", "Invoke", {"FunctionName": name, "Payload": json.loads(body)})
+        try:
+            note("lambda", "Invoke", {"FunctionName": name, "Payload": json.loads(body)})
+        except Refused as error:
+            return self.send(400, json.dumps({"__type": "Refused", "message": str(error) + LOUD}))
         report = reply(name)
         failed = report["outcome"] == "failed"
         said = {"errorType": report["error"]["kind"], "errorMessage": report["error"]["message"]} if failed else report

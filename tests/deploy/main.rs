@@ -5,6 +5,7 @@ mod child;
 mod follow;
 mod heads;
 mod lambda;
+mod loud;
 mod package;
 mod removal;
 mod scf;

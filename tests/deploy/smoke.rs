@@ -107,6 +107,12 @@ async fn what_is_not_so_is_false_and_what_did_not_show_is_not_seen() {
     let run = smoke(json!({ "outcome": "failed", "error": { "kind": "denied", "message": "no grant" } }));
     assert_eq!(verdict(&run.text(), "a run of the deployed function succeeds: no grant"), "false");
     assert_eq!(bucket.keys(), [""; 0]);
+    world.refuses(&["InvokeFunction"]);
+    let text = world.run("scf", &SMOKE).refused();
+    assert_eq!(
+        verdict(&text, "a run of the deployed function succeeds: tccli scf InvokeFunction was refused"),
+        "false"
+    );
     // A probe that cannot be removed is named.
     bucket.fail_next(Op::Delete, Fault::Refuse(403, "AccessDenied"));
     let text = smoke(json!({ "outcome": "nothing_to_do", "objects": [], "complete_through": 1 })).ok();

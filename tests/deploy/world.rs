@@ -195,6 +195,8 @@ impl Run {
     pub fn text(&self) -> String {
         let text = [&self.0.stdout, &self.0.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned()).concat();
         assert!(!text.contains("MARKER"), "a secret is shown: {text}");
+        let order = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+        assert!(!text.contains(order) && !text.contains("\nFORGED"), "a terminal obeys a cloud: {text:?}");
         text
     }
 

@@ -13,6 +13,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use tdmq_backup::Secret;
+use tdmq_backup::error::visible;
 
 /// Which tool speaks to which cloud.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,7 +106,7 @@ impl Call {
         }
     }
 
-    /// What the tool printed, or what it said when it failed.
+    /// What the tool printed; or what it said when it failed, on one line, as it may stand in a terminal.
     pub fn run(&self) -> Result<Result<String, String>> {
         let mut input = tempfile::tempfile().context("no temporary file for the parameters of a call")?;
         input
@@ -136,7 +137,7 @@ impl Call {
         })?;
         // tccli says on standard output what went wrong.
         let [out, err] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
-        Ok(if output.status.success() { Ok(out) } else { Err(self.redacted(&format!("{err}{out}"))) })
+        Ok(if output.status.success() { Ok(out) } else { Err(visible(&self.redacted(&format!("{err}{out}")))) })
     }
 
     fn sent(&self) -> Result<Value> {

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Deserializer, Value, json};
 
 use super::call::Call;
-use super::wanted::{Deployed, Target, list, text};
+use super::wanted::{Deployed, Target, list, raw, text};
 use super::{lambda, scf};
 
 /// A target in a region.
@@ -153,7 +153,7 @@ impl Cloud {
                     .iter()
                     .filter_map(|event| {
                         let at = event["timestamp"].as_u64().and_then(crate::cli::summary::instant)?;
-                        Some((at, report_in(&text(event, "/message"))?))
+                        Some((at, report_in(&raw(event, "/message"))?))
                     })
                     .collect()
             }
@@ -181,7 +181,7 @@ fn report_in(log: &str) -> Option<Value> {
 
 /// A run of SCF: its report, or that it ended without one.
 fn report_of(run: &Value) -> Option<Value> {
-    let found = report_in(&text(run, "/Log")).or_else(|| report_in(&text(run, "/RetMsg")));
+    let found = report_in(&raw(run, "/Log")).or_else(|| report_in(&raw(run, "/RetMsg")));
     found.or_else(|| {
         let failed = run["RetCode"].as_i64().is_some_and(|code| code != 0 && code != 2);
         failed.then(|| json!({ "outcome": "failed", "error": { "message": text(run, "/RetMsg") } }))

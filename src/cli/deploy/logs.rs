@@ -51,7 +51,11 @@ impl Status {
             let heads = match &runs {
                 Runs::Read(Some(_)) => Vec::new(),
                 _ => standing::standing(&function, &rule, &cloud.region, &clock).await.unwrap_or_else(|error| {
-                    eprintln!("warning: {}: its heads were not read: {error:#}", function.name);
+                    eprintln!(
+                        "warning: {}: its heads were not read: {}",
+                        function.name,
+                        visible(&format!("{error:#}"))
+                    );
                     Vec::new()
                 }),
             };

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use clap::ValueEnum;
 use serde_json::Value;
+use tdmq_backup::error::visible;
 use tdmq_backup::rule::Endpoint;
 use tdmq_backup::{Error, Kind, Rule, Secret};
 
@@ -148,8 +149,13 @@ pub fn is_aws(endpoint: &Endpoint) -> bool {
     endpoint.host.ends_with(".amazonaws.com") || endpoint.host.ends_with(".amazonaws.com.cn")
 }
 
-/// The text at a pointer; empty where there is none.
+/// The text at a pointer, on one line, as it may stand in a terminal; empty where there is none.
 pub fn text(value: &Value, pointer: &str) -> String {
+    visible(&raw(value, pointer))
+}
+
+/// The same with all that is in it: a log has lines.
+pub fn raw(value: &Value, pointer: &str) -> String {
     match value.pointer(pointer) {
         Some(Value::String(text)) => text.clone(),
         Some(Value::Number(number)) => number.to_string(),
