@@ -5,7 +5,7 @@ use std::time::Duration;
 /// What the platform ends before the next tick, seconds.
 const SPARE: u64 = 15;
 /// The longest that both platforms let a function run, seconds.
-const LONGEST: u64 = 900;
+pub const LONGEST: u64 = 900;
 
 /// Of a cron that starts runs each so many minutes of an hour: the gap at the hour's end, in minutes; the interval itself
 /// where it divides the hour.

@@ -283,7 +283,7 @@ fn say_what_changes(wanted: &Wanted, old: Option<&Deployed>, facts: &Facts, clou
         println!("  {line}");
     }
     println!("  package: {} ({})", wanted.package.display(), &wanted.digest[..16]);
-    if cloud.target == Target::Scf && old.is_some_and(|old| wanted.moved_from(old).is_some()) {
+    if cloud.target == Target::Scf && old.is_some_and(|old| !wanted.carry(old).is_empty()) {
         eprintln!(
             "warning: prefix: the role's policy must let the function read and write below the new one first: {}",
             before::cam_policy(&wanted.rule)

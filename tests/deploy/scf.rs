@@ -230,6 +230,17 @@ async fn an_edited_prefix_carries_the_heads_along_after_a_last_run_and_with_the_
     assert_eq!(world.changes(), ["UpdateTriggerStatus", "InvokeFunction", "UpdateTriggerStatus"]);
     assert_eq!(bucket.keys(), ["tdmq/pulsar-abc/prod/orders/partition=-1/_head.json"]);
 
+    // Of a topic with partitions the last run says of each that nobody was at it, and not that nobody is.
+    world.timeout("orders-backup", 2);
+    let partitions =
+        |outcome| json!({ "outcome": "stored", "partitions": [{ "outcome": outcome }, { "outcome": "stored" }] });
+    world.replies(&[partitions("nothing_to_do"), partitions("busy")]);
+    let text = world.run("scf", &deploy).refused();
+    assert!(text.find("timer: goes off") < text.find("waiting 2 s"), "{text}");
+    assert!(text.contains("waiting 2 s") && text.contains("last run ended as busy; nothing was changed"), "{text}");
+    assert_eq!(world.changes(), ["UpdateTriggerStatus", "InvokeFunction", "InvokeFunction", "UpdateTriggerStatus"]);
+    assert_eq!(bucket.keys().len(), 1);
+
     let text = world.run("scf", &deploy).ok();
     assert!(text.contains("prefix: tdmq/ -> new/") && text.contains("1 heads copied"), "{text}");
     let changes = world.changes();

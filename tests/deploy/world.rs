@@ -253,6 +253,20 @@ impl World {
         assert!(status.success());
     }
 
+    /// Somebody gave a function another timeout, in seconds.
+    pub fn timeout(&self, name: &str, seconds: u64) {
+        let status = Command::new(tools().join("tccli"))
+            .args(["scf", "UpdateFunctionConfiguration", "--region", "ap-guangzhou", "--FunctionName", name])
+            .args(["--Timeout", &seconds.to_string()])
+            .env("HOME", self.folder.path())
+            .env("PYTHONPATH", here().join("plain"))
+            .stdout(Stdio::null())
+            .status()
+            .unwrap();
+        assert!(status.success());
+        self.calls();
+    }
+
     /// Somebody, or a deployment that was cut off, switched a schedule off.
     pub fn schedule_off(&self, name: &str) {
         let target = r#"{"Arn":"arn:aws:lambda:x","RoleArn":"arn:aws:iam::123456789012:role/x"}"#;

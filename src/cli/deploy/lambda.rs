@@ -146,10 +146,7 @@ pub fn plan(wanted: &Wanted, old: Option<&Deployed>) -> Vec<Step> {
         Step::Call(call(region, "cloudformation", "wait change-set-create-complete", named.clone())),
         Step::Call(describe_set(region, name, wanted.stamp)),
     ]);
-    let carried = old.and_then(|old| wanted.moved_from(old));
-    if let Some(from) = carried {
-        steps.extend([Step::Timer(false), Step::Carry { from: from.to_owned() }]);
-    }
+    steps.extend(old.into_iter().flat_map(|old| wanted.carry(old)));
     let done = if old.is_some() { "wait stack-update-complete" } else { "wait stack-create-complete" };
     steps.extend([
         Step::Call(call(region, "cloudformation", "execute-change-set", named)),

@@ -145,9 +145,7 @@ pub fn plan(wanted: &Wanted, old: Option<&Deployed>, size: u64) -> Vec<Step> {
             steps.extend([Step::Call(create), active(), Step::Call(once)]);
         }
         Some(old) => {
-            if let Some(from) = wanted.moved_from(old) {
-                steps.extend([Step::Timer(false), Step::Carry { from: from.to_owned() }]);
-            }
+            steps.extend(wanted.carry(old));
             let mut parameters = code;
             parameters.insert("FunctionName".into(), name.into());
             parameters.insert("Handler".into(), "bootstrap.main".into());

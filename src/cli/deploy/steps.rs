@@ -1,6 +1,7 @@
 //! The steps of a plan, shown or carried out one by one.
 
 use std::env;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -21,8 +22,9 @@ pub fn show(step: &Step, wanted: &Wanted, cloud: &Cloud) {
             println!("# PUT {} to {}/{}", wanted.package.display(), wanted.rule.bucket, wanted.package_key())
         }
         Step::Timer(on) => cloud.timer_shown(&wanted.rule.name, *on).iter().for_each(|line| println!("{line}")),
-        Step::Carry { from } => {
-            println!("{}", cloud.invoke_call(&wanted.rule.name, "{}").shown());
+        Step::Carry { from, longest } => {
+            let run = cloud.invoke_call(&wanted.rule.name, "{}").shown();
+            println!("{run}\n# where the topic has partitions: {longest} s later once more");
             println!("# copies the heads (_head.json) below {from:?} to below {:?}", wanted.rule.prefix.as_str());
         }
     }
@@ -45,10 +47,21 @@ pub async fn carry_out(step: &Step, wanted: &Wanted, cloud: &Cloud, clock: &Cloc
             let is_update = ["CreateFunction", "UpdateFunctionCode"].contains(&call.action);
             println!("{} {}{}", call.service, call.action, if is_update { ": sent" } else { ": done" });
         }
-        Step::Timer(on) => cloud.timer(name, *on)?,
+        Step::Timer(on) => {
+            if !on {
+                println!("timer: goes off until the heads are copied; if this is cut off, make deploy switches it on");
+            }
+            cloud.timer(name, *on)?;
+        }
         Step::Upload => upload(wanted, clock).await?,
-        Step::Carry { from } => {
-            last_run(cloud, name)?;
+        Step::Carry { from, longest } => {
+            if last_run(cloud, name)? {
+                println!(
+                    "prefix: a run that began before may be at one partition while this one was at the others: waiting {longest} s for its end"
+                );
+                tokio::time::sleep(Duration::from_secs(*longest)).await;
+                last_run(cloud, name)?;
+            }
             let carried =
                 carry::carry(&store_of(&wanted.rule, |name| env::var(name).ok(), *clock)?, &wanted.rule, from).await?;
             println!("prefix: {} heads copied, {} were there", carried.copied.len(), carried.same);
@@ -69,11 +82,12 @@ fn no_change_set(wanted: &Wanted, said: &str) -> Result<bool> {
     }
 }
 
-/// One run of the old rule, so that nothing is under way and nothing is announced that is not stored.
-fn last_run(cloud: &Cloud, name: &str) -> Result<()> {
+/// One run of the old rule, so that nothing is under way and nothing is announced that is not stored. Whether its topic
+/// has partitions.
+fn last_run(cloud: &Cloud, name: &str) -> Result<bool> {
     match cloud.invoke(name, "{}")? {
         Reply::Report(report) => match worst(&report).as_str() {
-            "stored" | "nothing_to_do" => Ok(()),
+            "stored" | "nothing_to_do" => Ok(!list(&report, "/partitions").is_empty()),
             other => {
                 bail!("prefix: the old rule's last run ended as {other}; nothing was changed: try again in a minute")
             }

@@ -8,6 +8,7 @@ use clap::ValueEnum;
 use serde_json::Value;
 use tdmq_backup::error::visible;
 use tdmq_backup::rule::Endpoint;
+use tdmq_backup::ticks::{LONGEST, timeout};
 use tdmq_backup::{Error, Kind, Rule, Secret};
 
 use super::call::Call;
@@ -62,13 +63,17 @@ impl Wanted {
         identity(&self.rule)
     }
 
-    /// The prefix that an edited rule had before, where it is still of the same subscription: its heads have to come along,
-    /// whatever else was edited.
-    pub fn moved_from<'a>(&self, old: &'a Deployed) -> Option<&'a str> {
+    /// Where an edited rule has another prefix and is still of the same subscription, its heads have to come along, whatever
+    /// else was edited.
+    pub fn carry(&self, old: &Deployed) -> Vec<Step> {
         let [topic, subscription, _] = self.identity();
         let same = old.fact("bucket") == self.rule.bucket.as_str()
             && (old.fact("topic"), old.fact("subscription")) == (&topic, &subscription);
-        Some(old.fact("prefix")).filter(|prefix| same && *prefix != self.rule.prefix.as_str())
+        let from = old.fact("prefix").to_owned();
+        match same && from != self.rule.prefix.as_str() {
+            true => vec![Step::Timer(false), Step::Carry { from, longest: old.longest_run() }],
+            false => Vec::new(),
+        }
     }
 }
 
@@ -96,6 +101,12 @@ pub struct Deployed {
 impl Deployed {
     pub fn fact(&self, name: &str) -> &str {
         self.facts.get(name).map_or("", String::as_str)
+    }
+
+    /// After how many seconds a run of it has ended.
+    fn longest_run(&self) -> u64 {
+        let fact = |name| self.fact(name).parse().ok();
+        fact("timeout").or(fact("interval").map(timeout)).unwrap_or(LONGEST)
     }
 
     pub fn identity(&self) -> [String; 3] {
@@ -126,9 +137,11 @@ pub enum Step {
     Upload,
     /// The timer is switched on or off.
     Timer(bool),
-    /// One more run of the old rule, then the heads under the old prefix are copied under the new one.
+    /// One more run of the old rule, then the heads under the old prefix are copied under the new one. `longest` is
+    /// after how many seconds no run goes on that began before.
     Carry {
         from: String,
+        longest: u64,
     },
 }
 
