@@ -175,6 +175,7 @@ async fn attempt<S: Source>(
         standing: None,
         suspect: false,
         skipped: None,
+        counted: None,
         part: None,
         chunks: Assembler::new(&env::temp_dir()),
         kept: None,
@@ -216,8 +217,9 @@ struct Drain<'a, S, T> {
     standing: Option<recover::Standing>,
     /// An object was found where none was expected: everything delivered is looked up.
     suspect: bool,
-    /// The newest entry that was counted as skipped.
+    /// The newest entry that was skipped, and the one of before the last new start: up to there all come again.
     skipped: Option<Position>,
+    counted: Option<Position>,
     /// What the object being written takes of an entry that is spread over several.
     part: Option<(Position, Range<u32>)>,
     /// Parts of messages whose rest is still to come.

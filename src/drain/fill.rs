@@ -149,8 +149,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
                 self.note_gap(entry);
                 self.kept = Some(Kept::already(at, proof).and(self.kept.take()));
                 self.owes = true;
-                // After a new start the same entries come again.
-                self.report.skipped_entries += u64::from(self.skipped < Some(at));
+                self.count_skipped(at, 1);
                 self.skipped = self.skipped.max(Some(at));
                 return Ok(Placed::Done);
             }
@@ -167,6 +166,13 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         }
         self.acknowledge_skipped().await?;
         self.put(entry, share, batch).await
+    }
+
+    /// Counts what was skipped together with the entry `at`, once: after a new start the same entries come again.
+    pub(super) fn count_skipped(&mut self, at: Position, entries: u64) {
+        if self.counted < Some(at) {
+            self.report.skipped_entries += entries;
+        }
     }
 
     /// What follows for reading: an entry that was refused is given back.

@@ -196,6 +196,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
     /// Back to the mark-delete position, knowing more.
     async fn start_over(&mut self) -> Result<()> {
         self.standing = None;
+        self.counted = self.skipped;
         self.previous = None;
         self.delivered = false;
         // It comes again, and is proved again: somebody may have moved the cursor before it meanwhile.

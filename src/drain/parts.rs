@@ -34,7 +34,8 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
             if let Some(proof) = proof {
                 let placed = self.place(&last, Held::Whole(proof), batch).await?;
                 if matches!(placed, Placed::Done) {
-                    self.report.skipped_entries += self.chunks.is_stored(&last) as u64;
+                    let parts = self.chunks.is_stored(&last) as u64;
+                    self.count_skipped(last.position, parts);
                 }
                 return Ok(self.follow(placed, last));
             }

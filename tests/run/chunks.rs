@@ -317,6 +317,20 @@ async fn a_message_whose_end_alone_is_stored_is_completed_part_by_part() {
 }
 
 #[tokio::test]
+async fn every_entry_that_is_skipped_is_counted_also_where_a_message_was_given_up_behind_others() {
+    let mut world = world().await;
+    let [first, second, _] = <[Composed; 3]>::try_from(world.chunks("big", 3)).unwrap();
+    world.topic.append_all([first, second]);
+    world.send(&[1]);
+    let last = late(&world, 2 * PATIENCE_MS);
+    is_drained(&world.run().await);
+    world.topic.set_mark_delete(SUBSCRIPTION, before_all());
+    let report = world.run().await;
+    is_drained(&report);
+    assert_eq!((report.skipped_entries, report.objects.len(), world.mark_delete()), (4, 0, last), "{report:?}");
+}
+
+#[tokio::test]
 async fn every_compression_is_undone_over_the_whole_message() {
     for compression in [Compression::None, Compression::Lz4, Compression::Zlib, Compression::Zstd, Compression::Snappy]
     {
