@@ -1,5 +1,6 @@
 //! One history: what is sent, what fails, which runs live, die, freeze and wake; then peace, and the reckoning.
 
+mod claims;
 mod meanwhile;
 mod reckoning;
 mod runs;

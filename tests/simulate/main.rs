@@ -1,5 +1,5 @@
 //! Random histories of runs over a model broker and a model bucket, on a clock of their own: the run is the real one,
-//! everything around it can fail at any step. After each history every promise is checked.
+//! everything around it can fail at any step. After each run its reply is checked, after each history every promise.
 //!
 //! ```text
 //!  dice ─▶ history ─▶ runs: begin, die, freeze, wake ─▶ source, store ─▶ world: log, cursor, objects
@@ -7,9 +7,10 @@
 //!                                                     peace, then: once? true? ◀┘
 //! ```
 //!
-//! `make simulate SEED=… HISTORIES=…`. A plain test runs a fixed set, `.ci/run` a fresh one too. A history that fails prints the command that repeats
-//! it.
+//! `make simulate SEED=… HISTORIES=…`. A plain test runs a fixed set, `.ci/run` a fresh one too. A history that fails
+//! prints the command that repeats it.
 
+mod deeds;
 mod dice;
 mod history;
 mod past;

@@ -34,8 +34,8 @@ async fn nothing_is_claimed_to_be_complete_where_the_broker_falls_silent_at_any_
     }
 }
 
-/// `complete_through` was said of a message that a transaction had held back, where what the transaction wrote was aborted and
-/// stood at the beginning of the topic or of a ledger.
+/// `complete_through` was said of a message that a transaction had held back, where what the transaction wrote was
+/// aborted and stood at the beginning of the topic or of a ledger.
 #[tokio::test(start_paused = true)]
 async fn what_a_transaction_held_back_is_not_claimed_wherever_it_began_and_whenever_it_ends() {
     for (before, aborted) in [(false, false), (false, true), (true, false), (true, true)] {

@@ -12,6 +12,7 @@ use tdmq_backup::source::{Bounds, Next, Receipt, Seek, Source};
 use tdmq_backup::{Entry, Error, Kind, Position, Result};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
+use crate::deeds::{HELD, LOST, WENT_BACK, What};
 use crate::topic::Cursor;
 use crate::world::{State, World};
 
@@ -35,7 +36,7 @@ pub struct Consumer {
 }
 
 fn lost() -> Error {
-    Error::new(Kind::Unavailable, "the connection was lost")
+    Error::new(Kind::Unavailable, LOST)
 }
 
 impl World {
@@ -70,7 +71,8 @@ impl World {
                 },
             }))
         };
-        timeout_at(until, placing).await.unwrap_or_else(|_| Err(lost()))
+        let placed = timeout_at(until, placing).await.unwrap_or_else(|_| Err(lost()));
+        self.told(topic, placed)
     }
 }
 
@@ -91,9 +93,9 @@ impl Consumer {
         };
         if !consumer.world.state().topics[topic].born {
             let answer = timeout_at(until, consumer.world.step()).await;
-            return answer.map(|()| None).map_err(|_| lost());
+            return consumer.world.told(topic, answer.map(|()| None).map_err(|_| lost()));
         }
-        match timeout_at(until, consumer.subscribe()).await.unwrap_or_else(|_| Err(lost())) {
+        match consumer.subscribe().await {
             Ok(()) => {}
             Err(error) if error.kind() == Kind::Unavailable => consumer.reattach().await?,
             Err(error) => return Err(error),
@@ -102,6 +104,11 @@ impl Consumer {
     }
 
     async fn subscribe(&mut self) -> Result<()> {
+        let tried = timeout_at(self.until, self.try_to_subscribe()).await.unwrap_or_else(|_| Err(lost()));
+        self.world.told(self.topic, tried)
+    }
+
+    async fn try_to_subscribe(&mut self) -> Result<()> {
         self.world.step().await;
         {
             let now = self.world.clock.now_ms();
@@ -128,10 +135,11 @@ impl Consumer {
                 (cursor.holder, cursor.noticed_at) = (None, None);
             }
             if cursor.holder.is_some() {
-                return Err(Error::new(Kind::Busy, "somebody else holds the subscription"));
+                return Err(Error::new(Kind::Busy, HELD));
             }
             (cursor.holder, cursor.noticed_at) = (Some(id), None);
             self.id = id;
+            topic.did(self.world.run, What::Attached);
             if missing {
                 topic.log.iter_mut().filter(|slot| slot.at <= begins).for_each(|slot| slot.excused = true);
             }
@@ -146,7 +154,7 @@ impl Consumer {
         let mut left = MOST_TRIES;
         loop {
             self.forget();
-            match timeout_at(self.until, self.subscribe()).await.unwrap_or_else(|_| Err(lost())) {
+            match self.subscribe().await {
                 Err(error) if left > 0 && matches!(error.kind(), Kind::Unavailable | Kind::Busy) => {
                     left -= 1;
                     let paused = sleep(Duration::from_millis(pause));
@@ -211,7 +219,7 @@ impl Consumer {
         };
         let answer = timeout_at(self.until, asked).await.unwrap_or_else(|_| Err(lost()));
         self.attached &= answer.is_ok();
-        answer
+        self.world.told(topic, answer)
     }
 
     /// What may be asked any number of times.
@@ -243,6 +251,7 @@ impl Source for Consumer {
     }
 
     async fn seek(&mut self, to: Seek) -> Result<()> {
+        let run = self.world.run;
         let sought = self
             .request(|state, _, topic| {
                 let topic = &mut state.topics[topic];
@@ -251,7 +260,7 @@ impl Source for Consumer {
                     Seek::Time(_) => unreachable!("a run finds the place beforehand"),
                     Seek::To(at) => topic.behind(at),
                 };
-                topic.move_cursor(at);
+                topic.move_cursor(run, at);
                 topic.log.iter_mut().for_each(|slot| slot.hole = false);
             })
             .await;
@@ -259,17 +268,23 @@ impl Source for Consumer {
         sought?;
         self.queue.clear();
         (self.accepted, self.floor, self.first_from) = (None, None, None);
-        timeout_at(self.until, self.subscribe()).await.unwrap_or_else(|_| Err(lost()))
+        self.subscribe().await
     }
 
     async fn next(&mut self, until: Instant) -> Result<Next> {
         loop {
             if let Some(entry) = self.queue.pop_front() {
+                let mut state = self.world.state();
+                let topic = &mut state.topics[self.topic];
+                if topic.slot(entry.position).is_some_and(|slot| slot.is_stored()) {
+                    topic.did(self.world.run, What::CameStored(entry.position));
+                }
                 return Ok(Next::Entry(entry));
             }
             let held = self.world.state().topics[self.topic].is_held_by(self.id);
             self.attached &= held;
             if !self.attached {
+                let _ = self.world.told(self.topic, Err::<(), _>(lost()));
                 self.reattach().await?;
                 return Ok(Next::Reattached);
             }
@@ -292,7 +307,9 @@ impl Source for Consumer {
                             && let [first, ..] = topic.delivered(mark_delete, 1)[..]
                             && topic.log[first].at < from
                         {
-                            return Err(Error::new(Kind::Busy, "the cursor went back"));
+                            let error = Error::new(Kind::Busy, WENT_BACK);
+                            topic.did(self.world.run, What::Told(error.kind(), error.to_string()));
+                            return Err(error);
                         }
                         let after = self.accepted.max(Some(mark_delete)).unwrap();
                         let found = topic.delivered(after, most);
@@ -340,7 +357,8 @@ impl Source for Consumer {
             return Ok(Receipt::Unconfirmed);
         }
         let sent_by = self.id;
-        let received = self.request(|state, _, topic| state.acknowledge(topic, through)).await.is_ok();
+        let run = self.world.run;
+        let received = self.request(|state, _, topic| state.acknowledge(run, topic, through)).await.is_ok();
         let now = self.bounds().await;
         let answered = received || self.id == sent_by;
         if !now.is_ok_and(|now| now.confirms(through, answered)) {

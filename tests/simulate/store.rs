@@ -9,14 +9,17 @@ use tdmq_backup::store::{Download, Expect, Found, Held, Listed, SHA256, Store, U
 use tdmq_backup::{Error, Kind, Result};
 use tokio::time::{Instant, sleep, timeout_at};
 
+use crate::deeds::{UNANSWERED, UNAVAILABLE, UPLOAD_ENDED};
 use crate::world::{Expected, Flying, Landed, World};
 
 /// How long after its writer gave up a write may still arrive.
-const LATE_MS: u64 = 15 * 60 * 1000;
+pub const LATE_MS: u64 = 15 * 60 * 1000;
 
 #[derive(Clone)]
 pub struct Bucket {
     pub world: World,
+    /// The partition whose run asks.
+    pub topic: usize,
     /// When every answer must have come.
     pub until: Instant,
 }
@@ -33,11 +36,11 @@ enum Fate {
 }
 
 fn unavailable() -> Error {
-    Error::new(Kind::Unavailable, "the store is not available")
+    Error::new(Kind::Unavailable, UNAVAILABLE)
 }
 
 fn unknown() -> Error {
-    Error::new(Kind::Unknown, "the store did not answer")
+    Error::new(Kind::Unknown, UNANSWERED)
 }
 
 impl Bucket {
@@ -52,7 +55,8 @@ impl Bucket {
             self.world.step().await;
             answer
         };
-        timeout_at(self.until, asked).await.unwrap_or_else(|_| Err(unavailable()))
+        let answer = timeout_at(self.until, asked).await.unwrap_or_else(|_| Err(unavailable()));
+        self.world.told(self.topic, answer)
     }
 
     /// A request that changes something. From the moment it is sent it may arrive, whatever becomes of us.
@@ -94,11 +98,12 @@ impl Bucket {
                 _ => Err(unknown()),
             }
         };
-        match timeout_at(self.until, sending).await {
+        let answer = match timeout_at(self.until, sending).await {
             Ok(answer) => answer,
             Err(_) if sent => Err(unknown()),
             Err(_) => Err(unavailable()),
-        }
+        };
+        self.world.told(self.topic, answer)
     }
 
     fn late(&self) -> u64 {
@@ -124,8 +129,16 @@ impl Store for Bucket {
         };
         let is_head = key.ends_with("_head.json");
         let until = self.late();
-        let write =
-            Flying { key: key.to_owned(), bytes, metadata: BTreeMap::new(), expect, upload: None, until, is_head };
+        let write = Flying {
+            by: self.world.run,
+            key: key.to_owned(),
+            bytes,
+            metadata: BTreeMap::new(),
+            expect,
+            upload: None,
+            until,
+            is_head,
+        };
         match self.send(write).await? {
             Landed::Stored(tag) => Ok(Version::new(tag.to_string())),
             Landed::Refused | Landed::NoUpload => Err(Error::new(Kind::Conflict, "the condition does not hold")),
@@ -149,6 +162,7 @@ impl Store for Bucket {
         let mut metadata: BTreeMap<String, String> = upload.metadata.iter().cloned().collect();
         metadata.insert(SHA256.to_owned(), upload.body.sha256_hex());
         let write = Flying {
+            by: self.world.run,
             key: upload.key.to_owned(),
             bytes: upload.body.slices().flat_map(|slice| slice.unwrap()).collect(),
             metadata,
@@ -162,11 +176,11 @@ impl Store for Bucket {
             Ok(Landed::Stored(_)) => Ok(()),
             Ok(Landed::Refused) => match is_stored(self, upload.key, &digest).await? {
                 true => Ok(()),
-                false => Err(unavailable()),
+                false => self.world.told(self.topic, Err(unavailable())),
             },
             Ok(Landed::NoUpload) => match is_stored(self, upload.key, &digest).await? {
                 true => Ok(()),
-                false => Err(Error::new(Kind::Busy, "somebody else ended the upload")),
+                false => self.world.told(self.topic, Err(Error::new(Kind::Busy, UPLOAD_ENDED))),
             },
             Err(error) if error.kind() == Kind::Unknown => match is_stored(self, upload.key, &digest).await {
                 Ok(true) => Ok(()),
@@ -222,7 +236,7 @@ impl Store for Bucket {
         let broken = self.world.state().fails(80);
         let half = bytes.len() / 2;
         let chunks: Vec<Result<Bytes>> = match broken {
-            true => vec![Ok(bytes[..half].to_vec().into()), Err(unavailable())],
+            true => vec![Ok(bytes[..half].to_vec().into()), self.world.told(self.topic, Err(unavailable()))],
             false => vec![Ok(bytes[..half].to_vec().into()), Ok(bytes[half..].to_vec().into())],
         };
         Ok(Some(Download::new(futures_util::stream::iter(chunks))))

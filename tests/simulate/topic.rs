@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use tdmq_backup::Position;
 use tdmq_backup::testing::compose::Composed;
 
+use crate::deeds::{Deed, NOBODY, What};
+
 /// Which message of several chunks an entry is part of.
 #[derive(Clone)]
 pub struct ChunkOf {
@@ -75,6 +77,7 @@ pub struct Topic {
     pub an_old_head_landed: bool,
     /// Whether the broker knows it: a partition that nobody wrote to may be unknown.
     pub born: bool,
+    pub deeds: Vec<Deed>,
 }
 
 impl Topic {
@@ -96,6 +99,7 @@ impl Topic {
             down_until: 0,
             an_old_head_landed: false,
             born: number == -1,
+            deeds: Vec::new(),
         }
     }
 
@@ -182,6 +186,10 @@ impl Topic {
         }
     }
 
+    pub fn did(&mut self, by: u64, what: What) {
+        self.deeds.push(Deed { by, what });
+    }
+
     pub fn is_held_by(&self, attachment: u64) -> bool {
         self.cursor.as_ref().is_some_and(|cursor| cursor.holder == Some(attachment))
     }
@@ -200,7 +208,7 @@ impl Topic {
     }
 
     /// A cursor move that nobody confirmed by storing: what it passes over is somebody's wish.
-    pub fn move_cursor(&mut self, to: Position) {
+    pub fn move_cursor(&mut self, by: u64, to: Position) {
         let Some(cursor) = &mut self.cursor else { return };
         let from = cursor.mark_delete;
         cursor.mark_delete = to;
@@ -209,6 +217,7 @@ impl Topic {
         for slot in &mut self.log {
             slot.excused |= from < slot.at && slot.at <= to;
         }
+        self.did(by, What::Passed { from, to });
     }
 
     /// The broker removes all ledgers before this one, read or not.
@@ -219,6 +228,7 @@ impl Topic {
         }
         let at = Position::new(ledger, -1);
         if let Some(cursor) = &mut self.cursor {
+            self.deeds.push(Deed { by: NOBODY, what: What::Passed { from: cursor.mark_delete, to: at } });
             cursor.mark_delete = cursor.mark_delete.max(at);
             cursor.persisted = cursor.persisted.max(at);
             cursor.furthest = cursor.furthest.max(at);

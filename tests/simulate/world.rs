@@ -9,10 +9,12 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
+use tdmq_backup::head::Head;
 use tdmq_backup::span::Span;
-use tdmq_backup::{Clock, Position};
+use tdmq_backup::{Clock, Error, Position};
 use tokio::time::sleep;
 
+use crate::deeds::{NOBODY, What};
 use crate::dice::Dice;
 use crate::topic::{Slot, Topic};
 
@@ -37,6 +39,7 @@ pub struct Object {
 
 /// A write that was sent: it arrives, or it never does, whatever becomes of its writer.
 pub struct Flying {
+    pub by: u64,
     pub key: String,
     pub bytes: Vec<u8>,
     pub metadata: BTreeMap<String, String>,
@@ -84,6 +87,8 @@ pub struct State {
 pub struct World {
     state: Arc<Mutex<State>>,
     pub clock: Clock,
+    /// The run that sees it.
+    pub run: u64,
 }
 
 impl World {
@@ -107,7 +112,12 @@ impl World {
             twice: Vec::new(),
             log: Vec::new(),
         };
-        World { state: Arc::new(Mutex::new(state)), clock: Clock::starting_at(NOW) }
+        World { state: Arc::new(Mutex::new(state)), clock: Clock::starting_at(NOW), run: NOBODY }
+    }
+
+    /// The same world as this run sees it.
+    pub fn of_run(&self, run: u64) -> Self {
+        World { run, ..self.clone() }
     }
 
     pub fn state(&self) -> MutexGuard<'_, State> {
@@ -123,6 +133,12 @@ impl World {
             if slow { 1 + state.dice.roll(9000) } else { 1 + state.dice.roll(4) }
         };
         sleep(Duration::from_millis(ms)).await;
+    }
+
+    /// What comes of a request on a partition; that its run was told an error is remembered.
+    pub fn told<T>(&self, topic: usize, answer: Result<T, Error>) -> Result<T, Error> {
+        answer
+            .inspect_err(|error| self.state().topics[topic].did(self.run, What::Told(error.kind(), error.to_string())))
     }
 
     pub fn note(&self, what: impl Into<String>) {
@@ -160,12 +176,12 @@ impl State {
         if let Some(upload) = &write.upload {
             self.uploads.remove(upload);
         }
-        if write.is_head && !holds {
-            let of = self.topics.iter_mut().find(|topic| write.key.starts_with(&topic.folder));
-            of.expect("a head lies in a folder").an_old_head_landed = true;
+        let Flying { by, key, bytes, metadata, is_head, .. } = write;
+        if let Some(topic) = self.topics.iter_mut().find(|topic| key.starts_with(&topic.folder)) {
+            topic.an_old_head_landed |= is_head && !holds;
+            topic.did(by, if is_head { What::Head(announced(&bytes)) } else { What::Object(key.clone()) });
         }
         let tag = self.number();
-        let Flying { key, bytes, metadata, is_head, .. } = write;
         if !is_head {
             match self.objects.get(&key) {
                 Some(old) if old.bytes != bytes => self.broken.push(format!("{key} was overwritten with other bytes")),
@@ -265,7 +281,7 @@ impl State {
     }
 
     /// The broker takes an acknowledgement: everything up to there must be stored.
-    pub fn acknowledge(&mut self, topic: usize, through: Position) {
+    pub fn acknowledge(&mut self, by: u64, topic: usize, through: Position) {
         let topic = &mut self.topics[topic];
         let Some(cursor) = &mut topic.cursor else { return };
         let from = cursor.mark_delete;
@@ -283,11 +299,18 @@ impl State {
         if self.calm || self.dice.one_in(2) {
             cursor.persisted = through;
         }
+        topic.did(by, What::Passed { from, to: through });
     }
 }
 
+/// The object that a head announces, and until when.
+fn announced(head: &[u8]) -> Option<(Span, u64)> {
+    let head: Head = serde_json::from_slice(head).expect("a run writes heads that it can read");
+    head.next.map(|next| (next.span, next.until))
+}
+
 /// `ledger:entry:partition`, and `:batch`.
-fn id(text: &str) -> (Position, Option<usize>) {
+pub fn id(text: &str) -> (Position, Option<usize>) {
     let mut parts = text.split(':').map(|part| part.parse::<i64>().unwrap());
     let at = Position::new(parts.next().unwrap(), parts.next().unwrap());
     (at, parts.nth(1).map(|batch| batch as usize))

@@ -5,6 +5,7 @@ use tdmq_backup::testing::compose::{Composer, Draft};
 
 use super::History;
 use super::sent::payload;
+use crate::deeds::NOBODY;
 use crate::world::State;
 
 impl History {
@@ -109,14 +110,14 @@ pub(super) fn happens(state: &mut State, index: usize, what: u64, now: u64) {
             let to = topic.behind(topic.log[at].at);
             topic.let_go();
             if to < topic.cursor.as_ref().unwrap().mark_delete {
-                topic.move_cursor(to);
+                topic.move_cursor(NOBODY, to);
             }
             format!("the cursor is moved back to {to}")
         }
         6 if count > 0 && topic.cursor.is_some() => {
             let to = topic.log[at].at;
             if to > topic.cursor.as_ref().unwrap().mark_delete && topic.blocked.is_none_or(|from| at < from) {
-                topic.move_cursor(to);
+                topic.move_cursor(NOBODY, to);
             }
             format!("everything up to {to} is skipped")
         }

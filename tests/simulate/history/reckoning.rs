@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use tdmq_backup::report::{Outcome, Report};
 use tdmq_backup::span::Span;
 
+use super::claims::{false_claims, falsely_skipped};
 use super::runs::Run;
 use super::{History, Verdict};
 use crate::topic::Slot;
@@ -35,7 +36,7 @@ impl History {
         let of = |partition: Option<i32>| &state.topics[partition.map_or(run.read[0], |number| number as usize)];
         for object in &report.objects {
             let there = state.objects.get(&object.key);
-            if there.is_none_or(|there| there.bytes.len() as u64 != object.bytes) && !run.slept {
+            if there.is_none_or(|there| there.bytes.len() as u64 != object.bytes) {
                 wrong.push(format!("says that it stored {}", object.key));
             }
             let furthest = of(object.partition).cursor.as_ref().map(|cursor| cursor.furthest);
@@ -63,7 +64,6 @@ impl History {
             };
             let topic = of(missing.partition);
             if let Some(slot) = topic.log.iter().find(kept)
-                && !run.slept
                 && !topic.an_old_head_landed
             {
                 wrong.push(format!("names {} as missing, which is stored", slot.at));
@@ -77,6 +77,8 @@ impl History {
         if (report.messages, report.bytes) != (messages, bytes) {
             wrong.push(format!("says {} messages, and its objects say {messages}", report.messages));
         }
+        wrong.extend(false_claims(run, report, state, now));
+        wrong.extend(falsely_skipped(run, report, state));
         state.broken.extend(wrong.into_iter().map(|what| format!("a run over {:?} {what}", run.read)));
     }
 

@@ -15,6 +15,7 @@ use tdmq_backup::{Error, Kind};
 use tokio::time::{Instant, timeout_at};
 
 use super::{History, SUBSCRIPTION, TICK};
+use crate::deeds::What;
 use crate::source::Consumer;
 use crate::store::Bucket;
 use crate::topic::Topic;
@@ -24,10 +25,25 @@ pub struct Run {
     pub future: Pin<Box<dyn Future<Output = Report>>>,
     /// The partitions that it reads, as places in the world's list.
     pub read: Vec<usize>,
+    /// Its number, and when it began (ms).
+    pub number: u64,
+    pub began: u64,
+    /// How many deeds there were then on each partition that it reads.
+    since: Vec<usize>,
     /// ms
     pub deadline: u64,
     /// Slept meanwhile: a deadline cannot be kept then.
     pub slept: bool,
+}
+
+impl Run {
+    /// What was done on a partition since this run began: by itself, or by anybody else.
+    pub fn deeds<'a>(&self, topic: &'a Topic, own: bool) -> impl Iterator<Item = &'a What> {
+        let of = self.read.iter().position(|index| topic.number.max(0) as usize == *index);
+        let since = self.since[of.expect("a reply is of what its run reads")];
+        let number = self.number;
+        topic.deeds[since..].iter().filter(move |deed| (deed.by == number) == own).map(|deed| &deed.what)
+    }
 }
 
 impl History {
@@ -45,7 +61,9 @@ impl History {
 
     pub(super) fn begin_for(&mut self, read: &[usize], seek: Option<SeekEvent>, time: Duration) -> Run {
         self.runs += 1;
-        let world = self.world.clone();
+        let world = self.world.of_run(self.runs);
+        let (number, began) = (world.run, world.clock.now_ms());
+        let since = read.iter().map(|index| world.state().topics[*index].deeds.len()).collect();
         let started = world.clock.now();
         let deadline = started + time;
         let jobs = self.jobs(read, seek, started, deadline);
@@ -55,7 +73,7 @@ impl History {
             let clock = &world.clock;
             let one = async |job: &Job, watch: &mut dyn FnMut(Progress)| {
                 let index = job.owner.partition.max(0) as usize;
-                let store = Bucket { world: world.clone(), until: store_by };
+                let store = Bucket { world: world.clone(), topic: index, until: store_by };
                 let place = async |start| world.place(index, start, broker_by).await;
                 let attach = async |beginning| Consumer::attach(world.clone(), index, beginning, broker_by).await;
                 let report = Report::new("orders", job.owner.topic.clone(), SUBSCRIPTION, Vec::new());
@@ -73,7 +91,7 @@ impl History {
             in_turn(jobs, asked_at, clock, one, &mut report, &mut |_| {}).await;
             report
         });
-        Run { future, read: read.to_vec(), deadline, slept: false }
+        Run { future, read: read.to_vec(), number, began, since, deadline, slept: false }
     }
 
     fn jobs(&self, read: &[usize], seek: Option<SeekEvent>, started: Instant, deadline: Instant) -> Vec<Job> {
