@@ -7,7 +7,7 @@
 
 mod records;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 
 use self::records::Records;
@@ -18,6 +18,10 @@ use crate::store::{SHA256, Store};
 
 const PAGE: u32 = 1000;
 const OPEN_OBJECTS: usize = 4;
+/// A chunked message ends within so many entries after its first chunk ([`crate::chunks`] is not as patient), and so
+/// within so many objects, however small they are.
+const CHUNKS_END: (usize, u64) = (16, 20_000);
+
 /// The proof that objects hold an entry.
 pub struct Holds(());
 
@@ -29,6 +33,14 @@ pub enum Held {
     Whole(Holds),
 }
 
+/// A message put together from its chunks.
+struct Assembled {
+    first: Position,
+    last: Position,
+    producer_name: String,
+    uuid: String,
+}
+
 /// The objects of one partition's folder.
 pub struct Catalogue<'a, S> {
     store: &'a S,
@@ -36,13 +48,15 @@ pub struct Catalogue<'a, S> {
     /// Objects whose last entry is at or after where loading began, oldest first.
     spans: Vec<(Span, String)>,
     open: VecDeque<(String, Records)>,
+    /// The messages put together from chunks in objects that were looked through for them.
+    wholes: HashMap<String, Vec<Assembled>>,
     /// What this run itself has stored of an entry that is spread over several objects.
     parts: Option<(Position, Vec<Range<u32>>)>,
 }
 
 impl<'a, S: Store> Catalogue<'a, S> {
     pub fn new(store: &'a S, folder: &'a str) -> Self {
-        Catalogue { store, folder, spans: Vec::new(), open: VecDeque::new(), parts: None }
+        Catalogue { store, folder, spans: Vec::new(), open: VecDeque::new(), wholes: HashMap::new(), parts: None }
     }
 
     /// Visits every object of the folder whose key sorts behind `after`, in the listing's order.
@@ -159,7 +173,8 @@ impl<'a, S: Store> Catalogue<'a, S> {
             stamps.push((record.first, record.publish_time, record.producer_name.clone(), record.sequence_id, key));
         }
         if held.is_empty() {
-            return Ok(Held::Nothing);
+            let inside = entry.num_chunks().is_some() && self.is_in_a_whole_message(entry).await?;
+            return Ok(if inside { Held::Whole(Holds(())) } else { Held::Nothing });
         }
         let mut count = 0;
         let mut stranger = None;
@@ -188,11 +203,45 @@ impl<'a, S: Store> Catalogue<'a, S> {
         let Held::Whole(holds) = self.holds(last).await? else { return Ok(None) };
         let keys = self.spans.iter().filter(|(span, _)| span.covers(last.position)).map(|(_, key)| key.clone());
         for key in keys.collect::<Vec<_>>() {
-            if self.records(&key).await?.get(&last.position).is_some_and(|record| record.assembled) {
+            if self.records(&key).await?.get(&last.position).is_some_and(|record| record.chunks.is_some()) {
                 return Ok(Some(holds));
             }
         }
         Ok(None)
+    }
+
+    /// Whether an object holds the whole message that this chunk is a part of: its record stands at the last chunk's
+    /// place, which may lie objects behind.
+    async fn is_in_a_whole_message(&mut self, chunk: &Entry) -> Result<bool> {
+        let (at, uuid) = (chunk.position, chunk.metadata.uuid.as_deref());
+        let behind = self.spans.iter().filter(|(span, _)| span.last.position >= at);
+        let mut messages = 0;
+        let near = |(objects, (span, _)): &(usize, &(Span, String))| {
+            let near = *objects < CHUNKS_END.0 || messages < CHUNKS_END.1;
+            messages += span.count;
+            near
+        };
+        let keys: Vec<String> = behind.enumerate().take_while(near).map(|(_, (_, key))| key.clone()).collect();
+        for key in keys {
+            if !self.wholes.contains_key(&key) {
+                let found = self.records(&key).await?.iter().filter_map(|(last, record)| {
+                    let (first, uuid) = record.chunks.clone()?;
+                    Some(Assembled { first, last: *last, producer_name: record.producer_name.clone(), uuid })
+                });
+                let found = found.collect();
+                self.wholes.insert(key.clone(), found);
+            }
+            let has = |whole: &Assembled| {
+                whole.first <= at
+                    && at <= whole.last
+                    && whole.producer_name == chunk.metadata.producer_name
+                    && Some(&*whole.uuid) == uuid
+            };
+            if self.wholes[&key].iter().any(has) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The records of one object, read through once.

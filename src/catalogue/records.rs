@@ -29,8 +29,8 @@ pub(super) struct Record {
     /// A record without a batch index is its whole entry, also where that could not be decoded then and
     /// can be now.
     pub whole: bool,
-    /// A message put together from its chunks: all of them are in this record.
-    pub assembled: bool,
+    /// Of a message put together from its chunks, all of which are in this record: the first one, and their uuid.
+    pub chunks: Option<(Position, String)>,
 }
 
 /// The records of the object under `key`.
@@ -110,7 +110,7 @@ impl Lines {
             first: stamp.id.batch_index.unwrap_or(0),
             count: 0,
             whole: stamp.id.batch_index.is_none(),
-            assembled: stamp.first_chunk_id.is_some(),
+            chunks: stamp.first_chunk_id.zip(stamp.uuid).map(|(first, uuid)| (first.position, uuid)),
         });
         record.count += 1;
         Ok(())

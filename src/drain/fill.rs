@@ -84,7 +84,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         }
         let offered = match self.chunks.offer(&entry) {
             Ok(offered) => offered,
-            Err(error) => self.no_room_to_wait(error, &entry, batch.is_some()).await?,
+            Err(error) => self.no_room_to_wait(error, batch.is_some())?,
         };
         match offered {
             Offered::Single => {

@@ -99,16 +99,11 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
     }
 
     /// There is no room for a part that has to wait: what is read so far is stored first, then messages are
-    /// given up. But not one that an object may hold whole: only with all of its parts is that found out.
-    pub(super) async fn no_room_to_wait(&mut self, error: io::Error, part: &Entry, has_batch: bool) -> Result<Offered> {
-        let is_old = self.pinned().is_none() && self.is_doubtful(part.position);
+    /// given up.
+    pub(super) fn no_room_to_wait(&mut self, error: io::Error, has_batch: bool) -> Result<Offered> {
         match is_full(&error) {
             false => Err(no_temporary_file(error)),
             true if has_batch && self.pinned().is_none() => Ok(Offered::NoRoom),
-            true if is_old => match self.look_up(part).await? {
-                Held::Whole(_) => Ok(Offered::Single),
-                Held::Nothing | Held::AllBut(_) => Err(no_temporary_file(error)),
-            },
             true if self.chunks.give_up_oldest() => Ok(Offered::GaveUp),
             true => Ok(Offered::Single),
         }

@@ -330,6 +330,30 @@ async fn every_entry_that_is_skipped_is_counted_also_where_a_message_was_given_u
     assert_eq!((report.skipped_entries, report.objects.len(), world.mark_delete()), (4, 0, last), "{report:?}");
 }
 
+/// The cursor goes back over a stored message, and one of its chunks does not come again: the others stand in its record.
+#[tokio::test]
+async fn chunks_of_a_stored_message_are_not_stored_again_where_one_of_them_does_not_come() {
+    for left_out in 0..3 {
+        let mut world = world().await;
+        world.set("max_messages", 2);
+        world.send(&[1]);
+        let [first, second, third] = <[Composed; 3]>::try_from(world.chunks("big", 3)).unwrap();
+        let mut at = vec![world.topic.append(first)];
+        // Its record stands two objects behind its first chunk.
+        world.send(&[1, 1, 1]);
+        at.extend(world.topic.append_all([second, third]));
+        let last = late(&world, 2 * PATIENCE_MS);
+        is_drained(&world.run().await);
+        let objects = world.objects();
+        world.topic.set_mark_delete(SUBSCRIPTION, before_all());
+        world.topic.acknowledge_one(SUBSCRIPTION, at[left_out]);
+        let report = world.run().await;
+        is_drained(&report);
+        assert_eq!((world.objects(), world.mark_delete()), (objects, last), "{report:?}");
+        world.assert_every_entry_is_stored_once();
+    }
+}
+
 #[tokio::test]
 async fn every_compression_is_undone_over_the_whole_message() {
     for compression in [Compression::None, Compression::Lz4, Compression::Zlib, Compression::Zstd, Compression::Snappy]

@@ -86,8 +86,8 @@ impl Record<'_> {
     }
 }
 
-/// What tells one message from another under the same id, in members that no broker changes; and whether it
-/// was put together from chunks.
+/// What tells one message from another under the same id, in members that no broker changes; and of what chunks it was
+/// put together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fingerprint {
     pub id: MessageId,
@@ -95,6 +95,8 @@ pub struct Fingerprint {
     pub producer_name: String,
     pub sequence_id: u64,
     pub first_chunk_id: Option<MessageId>,
+    /// That its chunks had; of a message that came in one piece, none.
+    pub uuid: Option<String>,
 }
 
 /// Reads only the fingerprint of a line, from as much of its beginning as comes before the payload: that is
@@ -102,11 +104,11 @@ pub struct Fingerprint {
 pub fn fingerprint(line: &[u8]) -> Result<Fingerprint> {
     let mut seen = Seen::default();
     let read = serde_json::Deserializer::from_slice(line).deserialize_map(&mut seen);
-    let Seen { id, publish_time, producer_name, sequence_id, first_chunk, to_payload } = seen;
+    let Seen { id, publish_time, producer_name, sequence_id, first_chunk, uuid, to_payload } = seen;
     match (id, publish_time, producer_name, sequence_id) {
         (Some(Id(id)), Some(publish_time), Some(producer_name), Some(sequence_id)) if to_payload => {
             let first_chunk_id = first_chunk.map(|Id(id)| id);
-            Ok(Fingerprint { id, publish_time, producer_name, sequence_id, first_chunk_id })
+            Ok(Fingerprint { id, publish_time, producer_name, sequence_id, first_chunk_id, uuid })
         }
         _ => Err(not_a_record(read.err().map_or_else(|| "it lacks what identifies it".to_owned(), |e| e.to_string()))),
     }
@@ -119,6 +121,7 @@ struct Seen {
     producer_name: Option<String>,
     sequence_id: Option<u64>,
     first_chunk: Option<Id>,
+    uuid: Option<String>,
     /// All that stands before the payload was read: of a line that is cut off, a number may be, too.
     to_payload: bool,
 }
@@ -134,6 +137,7 @@ enum Member {
     ProducerName,
     SequenceId,
     FirstChunkId,
+    Uuid,
     #[serde(alias = "null_value", alias = "value", alias = "text", alias = "base64", alias = "undecodable")]
     Payload,
     #[serde(other)]
@@ -155,6 +159,7 @@ impl<'de> Visitor<'de> for &mut Seen {
                 Some(Member::ProducerName) => self.producer_name = Some(map.next_value()?),
                 Some(Member::SequenceId) => self.sequence_id = Some(map.next_value()?),
                 Some(Member::FirstChunkId) => self.first_chunk = Some(map.next_value()?),
+                Some(Member::Uuid) => self.uuid = Some(map.next_value()?),
                 Some(Member::Other) => drop(map.next_value::<IgnoredAny>()?),
                 Some(Member::Payload) | None => {
                     self.to_payload = true;

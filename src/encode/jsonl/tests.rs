@@ -224,6 +224,7 @@ fn a_fingerprint_is_read_past_any_payload_and_any_later_member() {
             producer_name: "p-1".into(),
             sequence_id: 7,
             first_chunk_id: None,
+            uuid: None,
         };
         assert_eq!(fingerprint(line.as_bytes()).unwrap(), expected);
     }
@@ -311,7 +312,8 @@ proptest! {
         prop_assert_eq!(record.message(), message.clone());
         let fingerprint = fingerprint(line.as_bytes()).unwrap();
         prop_assert_eq!((fingerprint.id, fingerprint.publish_time), (message.id, message.publish_time));
-        prop_assert_eq!(fingerprint.first_chunk_id, message.chunks.map(|chunks| chunks.first));
+        prop_assert_eq!(fingerprint.first_chunk_id, message.chunks.as_ref().map(|chunks| chunks.first));
+        prop_assert_eq!(fingerprint.uuid.as_deref(), message.chunks.as_ref().map(|chunks| chunks.uuid));
         prop_assert_eq!((&*fingerprint.producer_name, fingerprint.sequence_id), (message.producer_name, message.sequence_id));
     }
 }

@@ -50,8 +50,10 @@ impl History {
                     };
                     let poison = kind == 9;
                     let payloads: Vec<String> = (0..members).map(|_| payload(&mut state, 20)).collect();
-                    let mut composer =
-                        Composer::new("producer").at(now).sequence(state.topics[index].log.len() as u64 * 100);
+                    // Some producers' clocks are ahead.
+                    let ahead = if state.dice.one_in(8) { state.dice.roll(9 * 60_000) } else { 0 };
+                    let sequence = state.topics[index].log.len() as u64 * 100;
+                    let mut composer = Composer::new("producer").at(now + ahead).sequence(sequence);
                     let mut drafts = payloads.iter().map(|payload| Draft::new(payload.as_str()));
                     let mut composed = match members {
                         1 => composer.single(drafts.next().unwrap()),
