@@ -90,8 +90,12 @@ impl Bucket {
                 }
                 Fate::Fine | Fate::Unanswered => {}
             }
-            // It may have arrived while nobody looked.
-            let landed = self.world.state().land(id);
+            // It may have arrived while nobody looked; and of a run that stood still too long it never does.
+            let landed = {
+                let (mut state, now) = (self.world.state(), self.world.clock.now_ms());
+                state.flying.retain(|_, write| now <= write.until);
+                state.land(id)
+            };
             self.world.step().await;
             match (fate, landed) {
                 (Fate::Fine, Some(landed)) => Ok(landed),
