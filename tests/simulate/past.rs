@@ -35,10 +35,12 @@ async fn nothing_is_claimed_to_be_complete_where_the_broker_falls_silent_at_any_
 }
 
 /// `complete_through` was said of a message that a transaction had held back, where what the transaction wrote was
-/// aborted and stood at the beginning of the topic or of a ledger.
+/// aborted and stood at the beginning of the topic or of a ledger, or where its producer's clock is ahead.
 #[tokio::test(start_paused = true)]
 async fn what_a_transaction_held_back_is_not_claimed_wherever_it_began_and_whenever_it_ends() {
-    for (before, aborted) in [(false, false), (false, true), (true, false), (true, true)] {
+    for (before, aborted, ahead) in
+        [(false, false, 0), (false, true, 0), (true, false, 0), (true, true, 0), (true, true, 9 * 60_000)]
+    {
         for step in 1..STEPS {
             let mut history = History::calm();
             if before {
@@ -47,13 +49,15 @@ async fn what_a_transaction_held_back_is_not_claimed_wherever_it_began_and_whene
             }
             history.message(true);
             history.message(false);
+            let held = history.world.state().topics[0].log.len() - 1;
+            history.world.state().topics[0].log[held].composed.metadata.publish_time += ahead;
             tokio::time::advance(Duration::from_secs(1)).await;
             let ends = move |state: &mut crate::world::State, _| {
                 let from = state.topics[0].blocked.take().unwrap();
                 state.topics[0].log[from].gone = aborted;
             };
             history.run(&[0], None, step, ends).await;
-            assert_eq!(history.broken(), Vec::<String>::new(), "step {step}, {before} {aborted}");
+            assert_eq!(history.broken(), Vec::<String>::new(), "step {step}, {before} {aborted} {ahead}");
         }
     }
 }
