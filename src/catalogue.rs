@@ -11,16 +11,20 @@ use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 
 use self::records::Records;
+use crate::chunks::PATIENCE_MS;
 use crate::error::{Error, Kind, Result};
 use crate::message::{Entry, Position};
-use crate::span::{Edge, Link, Span, key_start};
-use crate::store::{SHA256, Store};
+use crate::span::{Edge, Link, Span, hour_of, key_start};
+use crate::store::{Listed, SHA256, Store};
 
 const PAGE: u32 = 1000;
 const OPEN_OBJECTS: usize = 4;
-/// A chunked message ends within so many entries after its first chunk ([`crate::chunks`] is not as patient), and so
-/// within so many objects, however small they are.
-const CHUNKS_END: (usize, u64) = (16, 20_000);
+/// How far behind a chunk its whole message is looked for: [`PATIENCE_MS`] later it is given up, some clocks are ahead,
+/// and keys say hours.
+const BEHIND_MS: u64 = PATIENCE_MS + 10 * 60 * 1000 + 60 * 60 * 1000;
+/// And no further than so many objects and bytes, so that a run comes to its end.
+const MOST_BEHIND: usize = 1000;
+const MOST_BYTES_BEHIND: u64 = 2 << 30;
 
 /// The proof that objects hold an entry.
 pub struct Holds(());
@@ -46,7 +50,7 @@ pub struct Catalogue<'a, S> {
     store: &'a S,
     folder: &'a str,
     /// Objects whose last entry is at or after where loading began, oldest first.
-    spans: Vec<(Span, String)>,
+    spans: Vec<(Span, Listed)>,
     open: VecDeque<(String, Records)>,
     /// The messages put together from chunks in objects that were looked through for them.
     wholes: HashMap<String, Vec<Assembled>>,
@@ -60,14 +64,14 @@ impl<'a, S: Store> Catalogue<'a, S> {
     }
 
     /// Visits every object of the folder whose key sorts behind `after`, in the listing's order.
-    async fn each(&self, mut after: Option<String>, mut visit: impl FnMut(Span, String)) -> Result<()> {
+    async fn each(&self, mut after: Option<String>, mut visit: impl FnMut(Span, Listed)) -> Result<()> {
         let start = format!("{}dt=", self.folder);
         loop {
             let (page, more) = self.store.list(&start, after.as_deref(), PAGE).await?;
             after = page.last().map(|listed| listed.key.clone());
             for listed in page {
                 if let Some(span) = self.span(&listed.key) {
-                    visit(span, listed.key);
+                    visit(span, listed);
                 }
             }
             if !more || after.is_none() {
@@ -91,7 +95,7 @@ impl<'a, S: Store> Catalogue<'a, S> {
     /// for the object `except`.
     pub async fn newest_behind(&self, after: Option<String>, except: Option<&str>) -> Result<Option<Link>> {
         let mut newest: Option<(Span, String)> = None;
-        self.each(after, |span, key| {
+        self.each(after, |span, Listed { key, .. }| {
             if Some(&*key) != except && newest.as_ref().is_none_or(|(best, _)| span.last > best.last) {
                 newest = Some((span, key));
             }
@@ -113,13 +117,13 @@ impl<'a, S: Store> Catalogue<'a, S> {
     /// Learns the spans of all objects that end at or after `from`.
     pub async fn load(&mut self, from: Position) -> Result<()> {
         let mut spans = Vec::new();
-        self.each(None, |span, key| {
+        self.each(None, |span, listed| {
             if span.last.position >= from {
-                spans.push((span, key));
+                spans.push((span, listed));
             }
         })
         .await?;
-        spans.sort();
+        spans.sort_by(|(a, one), (b, other)| (a, &one.key).cmp(&(b, &other.key)));
         self.spans = spans;
         Ok(())
     }
@@ -131,8 +135,12 @@ impl<'a, S: Store> Catalogue<'a, S> {
 
     /// Whether [`Catalogue::holds`] can answer for this entry without reading an object first.
     pub fn is_open_at(&self, at: Position) -> bool {
-        let mut keys = self.spans.iter().filter(|(span, _)| span.covers(at)).map(|(_, key)| key);
-        keys.all(|key| self.open.iter().any(|(open, _)| open == key))
+        self.covering(at).all(|key| self.open.iter().any(|(open, _)| open == key))
+    }
+
+    /// The objects whose span has this entry.
+    fn covering(&self, at: Position) -> impl Iterator<Item = &String> {
+        self.spans.iter().filter(move |(span, _)| span.covers(at)).map(|(_, listed)| &listed.key)
     }
 
     /// The object that begins with this message, if there is one. One listing of one page.
@@ -161,8 +169,7 @@ impl<'a, S: Store> Catalogue<'a, S> {
     /// topic is not the one that was backed up here.
     pub async fn holds(&mut self, entry: &Entry) -> Result<Held> {
         let at = entry.position;
-        let candidates: Vec<String> =
-            self.spans.iter().filter(|(span, _)| span.covers(at)).map(|(_, key)| key.clone()).collect();
+        let candidates: Vec<String> = self.covering(at).cloned().collect();
         let mut held: Vec<Range<u32>> =
             self.parts.iter().filter(|(of, _)| *of == at).flat_map(|(_, parts)| parts.clone()).collect();
         let mut stamps = Vec::new();
@@ -201,8 +208,7 @@ impl<'a, S: Store> Catalogue<'a, S> {
     /// Errors: as of [`Catalogue::holds`].
     pub async fn holds_message_of(&mut self, last: &Entry) -> Result<Option<Holds>> {
         let Held::Whole(holds) = self.holds(last).await? else { return Ok(None) };
-        let keys = self.spans.iter().filter(|(span, _)| span.covers(last.position)).map(|(_, key)| key.clone());
-        for key in keys.collect::<Vec<_>>() {
+        for key in self.covering(last.position).cloned().collect::<Vec<_>>() {
             if self.records(&key).await?.get(&last.position).is_some_and(|record| record.chunks.is_some()) {
                 return Ok(Some(holds));
             }
@@ -214,14 +220,16 @@ impl<'a, S: Store> Catalogue<'a, S> {
     /// place, which may lie objects behind.
     async fn is_in_a_whole_message(&mut self, chunk: &Entry) -> Result<bool> {
         let (at, uuid) = (chunk.position, chunk.metadata.uuid.as_deref());
-        let behind = self.spans.iter().filter(|(span, _)| span.last.position >= at);
-        let mut messages = 0;
-        let near = |(objects, (span, _)): &(usize, &(Span, String))| {
-            let near = *objects < CHUNKS_END.0 || messages < CHUNKS_END.1;
-            messages += span.count;
+        let end = hour_of(self.folder, chunk.time().saturating_add(BEHIND_MS));
+        let behind = self.spans.iter().filter(|(span, listed)| span.last.position >= at && listed.key < end);
+        let mut bytes = 0;
+        let near = |listed: &&Listed| {
+            let near = bytes < MOST_BYTES_BEHIND;
+            bytes += listed.length;
             near
         };
-        let keys: Vec<String> = behind.enumerate().take_while(near).map(|(_, (_, key))| key.clone()).collect();
+        let near = behind.map(|(_, listed)| listed).take(MOST_BEHIND).take_while(near);
+        let keys: Vec<String> = near.map(|listed| listed.key.clone()).collect();
         for key in keys {
             if !self.wholes.contains_key(&key) {
                 let found = self.records(&key).await?.iter().filter_map(|(last, record)| {

@@ -186,7 +186,7 @@ impl Assembler {
     ///
     /// Errors: the temporary file cannot be written or read; then the entry is not taken.
     pub fn offer(&mut self, entry: &Entry) -> io::Result<Offered> {
-        let (time, came) = (time(entry), self.came);
+        let (time, came) = (entry.time(), self.came);
         let hopeless = |open: &Open| {
             time >= open.since.saturating_add(PATIENCE_MS)
                 || came.entries - open.behind.entries >= PATIENCE_ENTRIES
@@ -229,7 +229,7 @@ impl Assembler {
         }
         let mut parts = Parts::new(&self.dir)?;
         parts.push(entry, id, self.passed)?;
-        let (since, behind) = (time(entry), self.came);
+        let (since, behind) = (entry.time(), self.came);
         self.open.push(Open { facts, since, behind, next: id + 1, headless: id > 0, parts });
         Ok(Offered::Waits)
     }
@@ -373,10 +373,6 @@ impl Assembler {
         self.given_up.extend(self.open.remove(at).parts.into_vec());
         self.given_up.make_contiguous().sort_by_key(|part| part.position);
     }
-}
-
-fn time(entry: &Entry) -> u64 {
-    entry.broker.as_ref().and_then(|broker| broker.broker_timestamp).unwrap_or(entry.metadata.publish_time)
 }
 
 #[cfg(test)]

@@ -13,6 +13,8 @@ use crate::{Error, Kind, Result};
 
 pub use wish::{SeekEvent, Wish};
 
+/// Of a trigger, in bytes: it stands in the head. SCF's are of 100 at most.
+const LONGEST_NAME: usize = 200;
 const EXPECTED: &str = r#"expected an SCF timer event {"Type":"Timer","TriggerName":…,"Time":…,"Message":""}, a scheduled event of EventBridge or of EventBridge Scheduler, {}, or, alone or as the timer's Message, any of {"seek":"<earliest, latest, an RFC 3339 time or ledger:entry>","confirm":"<subscription>"}, {"dry_run":true} and {"max_objects":<1 to 1000>}"#;
 
 /// A tick.
@@ -87,6 +89,9 @@ fn timer(fields: &Map<String, Value>) -> Result<Event, String> {
         return Err(r#"is of another "Type" than "Timer""#.into());
     }
     let name = text(fields, "TriggerName")?;
+    if name.is_some_and(|name| name.len() > LONGEST_NAME) {
+        return Err(format!("has a \"TriggerName\" of more than {LONGEST_NAME} bytes"));
+    }
     let time = time(fields, "Time")?;
     let mut wish = match text(fields, "Message")? {
         None | Some("") => Wish::default(),

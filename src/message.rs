@@ -72,6 +72,11 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// When the broker took it, where brokers stamp entries; else when its producer says that it sent it. In ms.
+    pub fn time(&self) -> u64 {
+        self.broker.as_ref().and_then(|broker| broker.broker_timestamp).unwrap_or(self.metadata.publish_time)
+    }
+
     /// How many chunks its message was sent in, where there were several.
     pub fn num_chunks(&self) -> Option<i32> {
         self.metadata.num_chunks_from_msg.filter(|of| *of > 1)

@@ -169,7 +169,7 @@ pub struct Report {
     /// What each partition came to; only where the topic is partitioned.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub partitions: Vec<PartitionReport>,
-    /// As many of them, from the first on, as a line of a log holds.
+    /// As many of them, up to the last one, as a line of a log holds.
     pub objects: Vec<StoredObject>,
     /// Objects beyond those listed in `objects`; they count in all that follows.
     #[serde(skip_serializing_if = "is_zero")]
@@ -305,8 +305,8 @@ impl Report {
             listed += object.key.len() + BESIDE_KEY;
             listed <= LISTED
         };
-        let most = self.objects.iter().position(|object| !fits(object)).unwrap_or(self.objects.len());
-        self.more_objects += self.objects.drain(most..).len() as u64;
+        let listed = self.objects.iter().rev().take_while(|object| fits(object)).count();
+        self.more_objects += self.objects.drain(..self.objects.len() - listed).len() as u64;
     }
 }
 

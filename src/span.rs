@@ -127,11 +127,11 @@ fn name_of_edge(edge: Edge) -> String {
 pub fn key_start(folder: &str, first: Edge, publish_time: u64) -> String {
     // The first message of an entry begins objects of the whole entry, and of its first part.
     let first = Edge { batch: first.batch.filter(|batch| *batch > 0), ..first };
-    format!("{}{}", place(folder, publish_time), name_of_edge(first))
+    format!("{}{}", hour_of(folder, publish_time), name_of_edge(first))
 }
 
-/// The folder of a day and an hour.
-fn place(folder: &str, publish_time: u64) -> String {
+/// The folder of a day and an hour: keys of objects that begin before that hour sort before it.
+pub fn hour_of(folder: &str, publish_time: u64) -> String {
     // A publish time beyond four digits of a year is a producer's nonsense: it must not stop the backup.
     let at = i64::try_from(publish_time).ok().filter(|ms| *ms <= LAST_MS).and_then(DateTime::from_timestamp_millis);
     let at = at.unwrap_or(DateTime::UNIX_EPOCH);
@@ -140,7 +140,7 @@ fn place(folder: &str, publish_time: u64) -> String {
 
 /// The key of the object that holds `span`.
 pub fn key(folder: &str, span: &Span, publish_time: u64, extension: &str) -> String {
-    format!("{}{}.{extension}", place(folder, publish_time), span.name())
+    format!("{}{}.{extension}", hour_of(folder, publish_time), span.name())
 }
 
 /// One object in the chain.

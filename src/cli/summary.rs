@@ -43,11 +43,11 @@ pub fn text(report: &Report) {
     if let Some(passed) = &report.passed_over {
         println!("  passed over {} to {}: what of it was not stored before will not be", passed.from, passed.to);
     }
+    if report.more_objects > 0 {
+        println!("  {} objects before these", report.more_objects);
+    }
     for object in &report.objects {
         println!("  {}  {} messages, {}", object.key, object.messages, size(object.bytes));
-    }
-    if report.more_objects > 0 {
-        println!("  and {} objects more", report.more_objects);
     }
     if report.skipped_entries > 0 {
         println!("  {} entries came again that were stored before: skipped", report.skipped_entries);

@@ -111,13 +111,14 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         if !self.is_doubtful(at) && !self.catalogue.has_part_of(at) {
             return Ok(Held::Nothing);
         }
-        self.before_looking_up(at).await?;
+        self.before_looking_up(entry).await?;
         self.source.attend(self.catalogue.holds(entry)).await
     }
 
-    /// Where the next object is about to be read, what was proved by those before it is worth keeping.
-    pub(super) async fn before_looking_up(&mut self, at: Position) -> Result<()> {
-        match self.catalogue.is_open_at(at) {
+    /// Where the next object is about to be read, what was proved by those before it is worth keeping. For a chunk
+    /// several may be.
+    pub(super) async fn before_looking_up(&mut self, entry: &Entry) -> Result<()> {
+        match entry.num_chunks().is_none() && self.catalogue.is_open_at(entry.position) {
             true => Ok(()),
             false => self.acknowledge_skipped().await,
         }

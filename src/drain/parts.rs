@@ -29,7 +29,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
     /// Takes the last chunk of a message, and with it the message.
     pub(super) async fn take_last(&mut self, last: Entry, batch: &mut Option<Batch>) -> Result<Taken> {
         if self.is_doubtful(last.position) {
-            self.before_looking_up(last.position).await?;
+            self.before_looking_up(&last).await?;
             let proof = self.source.attend(self.catalogue.holds_message_of(&last)).await?;
             if let Some(proof) = proof {
                 let placed = self.place(&last, Held::Whole(proof), batch).await?;

@@ -10,6 +10,7 @@
 //! | at or below `done` | the cursor went back; skipped where an object holds that very entry |
 //! | at or below what was announced, passed over by the cursor, and may still be written | waited for |
 
+use crate::batch::Caps;
 use crate::error::{Error, Kind, Result};
 use crate::head::{Head, Late, Next, StartState};
 use crate::message::{Entry, Position};
@@ -79,7 +80,8 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
             )
             .await?;
             // The same again would fare the same, on a way to the store that is too slow for it.
-            self.caps.messages = self.caps.messages.min((next.span.count / 4).max(1));
+            let Caps { messages, bytes } = self.caps;
+            self.caps = Caps { messages: messages.min((next.span.count / 4).max(100)), bytes: bytes / 4 };
         }
         let done = self.head().done.as_ref().map(|done| done.last);
         // A broker that says where the cursor stands was asked before; but behind a chunk that waits for the rest of its

@@ -243,7 +243,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         let earlier = |id: &String| obeyed.iter().any(|one| one.asked == asked && one.event == *id);
         if event.id.as_ref().is_some_and(|id| known.is_some() || earlier(id)) {
             self.report.warnings.push(format!(
-                "this event asked for a move to {asked} before, and was obeyed then: it is not obeyed again; a new one needs another trigger name, or `tdmq-backup invoke`"
+                "this event asked for a move to {asked} before, and was obeyed then, unless a later one overtook it: it is not obeyed again; a new one needs another trigger name, or `tdmq-backup invoke`"
             ));
             return Ok(());
         }

@@ -202,7 +202,7 @@ async fn other_bytes_under_the_announced_name_are_not_taken_for_the_object() {
 #[tokio::test]
 async fn an_announced_object_that_never_goes_through_is_planned_anew_and_smaller_after_a_while() {
     let mut world = World::begun().await;
-    world.send(&[1; 8]);
+    world.send(&[1; 500]);
     for _ in 0..3 {
         world.dies_before_storing().await;
     }
@@ -212,7 +212,7 @@ async fn an_announced_object_that_never_goes_through_is_planned_anew_and_smaller
     assert!(report.error.unwrap().message.contains("lower max_bytes"));
     world.clock = Clock::starting_at(NOW + 23 * 60_000);
     let report = world.run().await;
-    assert_eq!((report.outcome, report.messages), (Outcome::Stored, 2), "{report:?}");
+    assert_eq!((report.outcome, report.messages), (Outcome::Stored, 125), "{report:?}");
     world.drain(3).await;
     world.assert_exactly_once();
 }
