@@ -13,7 +13,7 @@ use std::ops::Range;
 use self::records::Records;
 use crate::chunks::PATIENCE_MS;
 use crate::error::{Error, Kind, Result};
-use crate::message::{Entry, Position};
+use crate::message::{Entry, Message, Position};
 use crate::span::{Edge, Link, Span, hour_of, key_start};
 use crate::store::{Listed, SHA256, Store};
 
@@ -177,7 +177,7 @@ impl<'a, S: Store> Catalogue<'a, S> {
             let Some(record) = self.records(&key).await?.get(&at) else { continue };
             let end = if record.whole { u32::MAX } else { record.first + record.count };
             held.push(record.first..end);
-            stamps.push((record.first, record.publish_time, record.producer_name.clone(), record.sequence_id, key));
+            stamps.push((record.first, record.stamp(), key));
         }
         if held.is_empty() {
             let inside = entry.num_chunks().is_some() && self.is_in_a_whole_message(entry).await?;
@@ -186,9 +186,9 @@ impl<'a, S: Store> Catalogue<'a, S> {
         let mut count = 0;
         let mut stranger = None;
         entry.messages(|message| {
-            let mine = (message.publish_time, message.producer_name, message.sequence_id);
-            for (index, publish_time, producer_name, sequence_id, key) in &stamps {
-                if *index == count && mine != (*publish_time, producer_name.as_str(), *sequence_id) {
+            for (_, stamp, key) in stamps.iter().filter(|(index, ..)| *index == count) {
+                let Message { id, publish_time, producer_name, sequence_id, .. } = *message;
+                if *stamp != (id.partition, publish_time, producer_name.to_owned(), sequence_id) {
                     stranger.get_or_insert_with(|| key.clone());
                 }
             }

@@ -20,6 +20,7 @@ pub(super) type Records = HashMap<Position, Record>;
 
 /// What an object says of an entry.
 pub(super) struct Record {
+    pub partition: i32,
     pub publish_time: u64,
     pub producer_name: String,
     pub sequence_id: u64,
@@ -31,6 +32,13 @@ pub(super) struct Record {
     pub whole: bool,
     /// Of a message put together from its chunks, all of which are in this record: the first one, and their uuid.
     pub chunks: Option<(Position, String)>,
+}
+
+impl Record {
+    /// What no other message under the same position has.
+    pub fn stamp(&self) -> (i32, u64, String, u64) {
+        (self.partition, self.publish_time, self.producer_name.clone(), self.sequence_id)
+    }
 }
 
 /// The records of the object under `key`.
@@ -104,6 +112,7 @@ impl Lines {
     fn line(&mut self, line: &[u8]) -> io::Result<()> {
         let stamp = jsonl::fingerprint(line).map_err(|e| io::Error::other(e.to_string()))?;
         let record = self.records.entry(stamp.id.position).or_insert_with(|| Record {
+            partition: stamp.id.partition,
             publish_time: stamp.publish_time,
             producer_name: stamp.producer_name,
             sequence_id: stamp.sequence_id,

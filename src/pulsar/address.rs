@@ -51,7 +51,7 @@ impl Address {
         let authority = url.strip_prefix(scheme)?.strip_prefix("://")?.trim_end_matches('/');
         let (host, port) = authority.rsplit_once(':')?;
         let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
-        (!host.is_empty()).then_some(())?;
+        (!host.is_empty() && host.bytes().all(|byte| byte.is_ascii_graphic())).then_some(())?;
         Some(Address { host: host.into(), port: port.parse().ok()? })
     }
 
@@ -85,9 +85,17 @@ mod tests {
         assert_eq!(reach(both().0, both().1, false).unwrap(), Address::new("a", 1));
         assert_eq!(reach(both().0, both().1, true).unwrap(), Address::new("::1", 2));
         assert_eq!(reach(both().0, both().1, true).unwrap().authority(), "[::1]:2");
-        for tls in
-            [None, url(""), url("pulsar://a:1"), url("https://a:1"), url("pulsar+ssl://a"), url("pulsar+ssl://:1")]
-        {
+        for tls in [
+            None,
+            url(""),
+            url("pulsar://a:1"),
+            url("https://a:1"),
+            url("pulsar+ssl://a"),
+            url("pulsar+ssl://:1"),
+            url("pulsar+ssl://a\u{7f}:1"),
+            url("pulsar+ssl://a\u{202e}:1"),
+            url("pulsar+ssl://a b:1"),
+        ] {
             let error = reach(url("pulsar://a:1"), tls, true).unwrap_err().to_string();
             assert!(error.contains("none with TLS"), "{error}");
         }

@@ -100,6 +100,25 @@ async fn another_topic_of_the_same_name_is_refused() {
     world.assert_exactly_once();
 }
 
+/// Somebody copied another partition's object into the folder: its ids are not those of this one, whatever stands before
+/// their last number.
+#[tokio::test]
+async fn another_partitions_object_holds_nothing_of_this_one() {
+    let mut world = World::new().await;
+    world.set("compression", "\"none\"");
+    world.send(&[1, 1]);
+    world.run().await;
+    let key = world.objects().remove(0);
+    let (bytes, metadata) = (world.bucket.read(&key).unwrap(), world.bucket.metadata(&key).unwrap());
+    let other = String::from_utf8(bytes).unwrap().replace(":-1\",\"publish_time\"", ":3\",\"publish_time\"");
+    let metadata: Vec<_> = metadata.into_iter().collect();
+    world.bucket.plant(&key, other.as_bytes(), &metadata).unwrap();
+    world.topic.set_mark_delete(SUBSCRIPTION, Position::new(Config::default().first_ledger, -1));
+    let report = world.run().await;
+    assert_eq!(report.error.as_ref().map(|error| error.kind), Some("conflict"), "{report:?}");
+    assert_eq!(world.topic.subscription(SUBSCRIPTION).unwrap().backlog, 2);
+}
+
 #[tokio::test]
 async fn an_object_removed_by_hand_is_stored_again_if_its_entries_come_again() {
     let mut world = World::new().await;
