@@ -13,7 +13,7 @@ use std::ops::Range;
 use self::records::Records;
 use crate::chunks::PATIENCE_MS;
 use crate::error::{Error, Kind, Result};
-use crate::message::{Entry, Message, Position};
+use crate::message::{Entry, Message, PRODUCERS_CLOCK_MS, Position};
 use crate::span::{Edge, Link, Span, hour_of, key_start};
 use crate::store::{Listed, SHA256, Store};
 
@@ -21,7 +21,7 @@ const PAGE: u32 = 1000;
 const OPEN_OBJECTS: usize = 4;
 /// How far behind a chunk its whole message is looked for: [`PATIENCE_MS`] later it is given up, some clocks are ahead,
 /// and keys say hours.
-const BEHIND_MS: u64 = PATIENCE_MS + 10 * 60 * 1000 + 60 * 60 * 1000;
+const BEHIND_MS: u64 = PATIENCE_MS + PRODUCERS_CLOCK_MS + 60 * 60 * 1000;
 /// And no further than so many objects and bytes, so that a run comes to its end.
 const MOST_BEHIND: usize = 1000;
 const MOST_BYTES_BEHIND: u64 = 2 << 30;

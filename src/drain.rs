@@ -36,7 +36,7 @@ use crate::encode::Compression;
 use crate::error::Result;
 use crate::event::SeekEvent;
 use crate::head::{Head, HeadFile, Owner};
-use crate::message::Position;
+use crate::message::{PRODUCERS_CLOCK_MS, Position};
 use crate::object::Kept;
 use crate::report::{self, Load, Outcome, Report, Stop};
 use crate::rule::Start;
@@ -54,8 +54,6 @@ const REPLY_RESERVE: Duration = Duration::from_secs(1);
 const BASE_RESERVE: Duration = Duration::from_secs(8);
 /// How fast a spooled object is taken to go to the store, at least.
 const UPLOAD_BYTES_PER_SECOND: u64 = 20 << 20;
-/// By how much a producer's clock may be ahead, in ms: where the broker stamps entries, nothing depends on it.
-const PRODUCERS_CLOCK_MS: u64 = 10 * 60 * 1000;
 
 /// What one run is asked to do with one partition.
 #[derive(Clone, Debug)]

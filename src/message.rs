@@ -71,6 +71,9 @@ pub struct Entry {
     pub first_chunk: Option<Position>,
 }
 
+/// By how much a producer's clock may be ahead, in ms: where the broker stamps entries, nothing depends on it.
+pub const PRODUCERS_CLOCK_MS: u64 = 10 * 60 * 1000;
+
 impl Entry {
     /// When the broker took it, where brokers stamp entries; else when its producer says that it sent it. In ms.
     pub fn time(&self) -> u64 {
