@@ -14,14 +14,18 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Kind, Result};
+use crate::event::SeekEvent;
 use crate::message::Position;
 use crate::span::{Link, Span};
 use crate::store::{Expect, Store, Version};
 
 /// The newest form of the head that this program reads and writes.
 const FORM: u32 = 1;
-/// A head this old is written again, so that a lifecycle rule that counts days leaves it alone.
-const FRESH_FOR_MS: u64 = 24 * 60 * 60 * 1000;
+/// A head this old is written again, so that a lifecycle rule that counts days leaves it alone, and so that it knows
+/// what was stored before such a rule takes that.
+const FRESH_FOR_MS: u64 = 20 * 60 * 60 * 1000;
+/// Names of events that are kept.
+const MOST_OBEYED: usize = 50;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Head {
@@ -49,6 +53,31 @@ pub struct Head {
     pub passed: Option<Position>,
     /// When this was written, ms since the epoch.
     pub written: u64,
+}
+
+impl Head {
+    /// Every event with a name that it knows of, the newest last.
+    pub fn events(&self) -> impl Iterator<Item = Obeyed> + '_ {
+        let last = self
+            .seek
+            .as_ref()
+            .and_then(|Sought { asked, event, .. }| Some(Obeyed { asked: asked.clone(), event: event.clone()? }));
+        self.obeyed.iter().cloned().chain(last)
+    }
+
+    /// Whether it is one of these. What has no name is a new wish each time.
+    pub fn has_obeyed(&self, event: &SeekEvent) -> bool {
+        let asked = event.to.to_string();
+        self.events().any(|one| one.asked == asked && Some(&one.event) == event.id.as_ref())
+    }
+
+    pub fn remember(&mut self, event: Obeyed) {
+        if !self.obeyed.contains(&event) {
+            self.obeyed.push(event);
+        }
+        let surplus = self.obeyed.len().saturating_sub(MOST_OBEYED);
+        self.obeyed.drain(..surplus);
+    }
 }
 
 /// Where the rule began.

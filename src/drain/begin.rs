@@ -4,6 +4,9 @@
 //! added later begins at its first entry, or what was written to it before its first run would be passed
 //! over. Each head says how many partitions the topic had when the rule began, so a run that dies between
 //! two partitions, or gets no turn for one, changes nothing for those that are left.
+//!
+//! An event moves the cursors that there are when it comes. Of a timer that keeps its message a later partition
+//! therefore takes over that the others have obeyed it, and one that nobody has written to notes it.
 
 use std::rc::Rc;
 
@@ -11,7 +14,8 @@ use tokio::sync::OnceCell;
 
 use crate::clock::Clock;
 use crate::error::Result;
-use crate::head::{HeadFile, Owner};
+use crate::event::SeekEvent;
+use crate::head::{HeadFile, Obeyed, Owner};
 use crate::report::{Report, Stop};
 use crate::store::Store;
 
@@ -21,35 +25,50 @@ use super::Job;
 #[derive(Debug)]
 pub struct Siblings {
     count: u32,
-    began_with: OnceCell<Option<u32>>,
+    began: OnceCell<Option<Began>>,
+}
+
+/// What their heads say of the rule's beginning.
+#[derive(Clone, Debug)]
+struct Began {
+    /// How many partitions there were.
+    with: u32,
+    /// Events since.
+    obeyed: Vec<Obeyed>,
 }
 
 impl Siblings {
     pub fn new(count: u32) -> Rc<Self> {
-        Rc::new(Siblings { count, began_with: OnceCell::new() })
+        Rc::new(Siblings { count, began: OnceCell::new() })
     }
 }
 
 impl Job {
-    /// Whether this partition, which has no head, was added after the rule began; and how many partitions
-    /// there were then.
-    pub(super) async fn appeared_later(&self, store: &impl Store) -> Result<(bool, Option<u32>)> {
-        let Some(siblings) = &self.siblings else { return Ok((false, None)) };
-        let began_with = *siblings.began_with.get_or_try_init(|| self.began_with(siblings.count, store)).await?;
-        let later = began_with.is_some_and(|count| i64::from(self.owner.partition) >= i64::from(count));
-        Ok((later, Some(began_with.unwrap_or(siblings.count))))
+    /// Of this partition, which has no head: the events that the others obeyed, if it was added after the rule began;
+    /// and how many partitions there were then.
+    pub(super) async fn appeared_later(&self, store: &impl Store) -> Result<(Option<Vec<Obeyed>>, Option<u32>)> {
+        let Some(siblings) = &self.siblings else { return Ok((None, None)) };
+        let began = siblings.began.get_or_try_init(|| self.began(siblings.count, store)).await?;
+        let later = began.as_ref().filter(|began| i64::from(self.owner.partition) >= i64::from(began.with));
+        let with = began.as_ref().map_or(siblings.count, |began| began.with);
+        Ok((later.map(|began| began.obeyed.clone()), Some(with)))
     }
 
-    /// How many partitions there were when the rule began; `None` where none of so many has a head yet. A
-    /// head that does not say is one of a rule that named a single partition: then every other one came later.
-    async fn began_with(&self, count: u32, store: &impl Store) -> Result<Option<u32>> {
+    /// How the rule began; `None` where none of so many partitions has a head yet. A head that does not say with how
+    /// many is one of a rule that named a single partition: then every other one came later.
+    async fn began(&self, count: u32, store: &impl Store) -> Result<Option<Began>> {
+        let mut began: Option<Began> = None;
         for number in 0..count {
             let (folder, owner) = self.sibling(number);
-            if let Some(found) = HeadFile::read(store, &folder, &owner).await? {
-                return Ok(Some(found.head.partitions.unwrap_or(0)));
+            let Some(HeadFile { head, .. }) = HeadFile::read(store, &folder, &owner).await? else { continue };
+            let with = head.partitions.unwrap_or(0);
+            began.get_or_insert(Began { with, obeyed: Vec::new() }).obeyed.extend(head.events());
+            // Any of them may have had no turn yet.
+            if self.seek.is_none() {
+                break;
             }
         }
-        Ok(None)
+        Ok(began)
     }
 
     /// Folder and owner of another partition: they differ from this one's in the number alone.
@@ -81,11 +100,12 @@ impl Job {
             report.complete_through = Some(asked_at);
         }
         let now = clock.now_ms();
-        match head.is_new() {
-            true => {
-                let begun = head.head.clone();
-                head.write(store, begun, now).await
-            }
+        let mut noted = head.head.clone();
+        if let Some(SeekEvent { to, id: Some(event), .. }) = &self.seek {
+            noted.remember(Obeyed { asked: to.to_string(), event: event.clone() });
+        }
+        match head.is_new() || noted != head.head {
+            true => head.write(store, noted, now).await,
             false => head.refresh(store, now).await,
         }
     }

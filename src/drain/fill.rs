@@ -11,7 +11,7 @@ use crate::encode::{Compression, LAYOUT};
 use crate::error::{Error, Kind, Result};
 use crate::head::Next as Announced;
 use crate::message::{Entry, Position};
-use crate::object::Kept;
+use crate::object::{Kept, is_stored};
 use crate::report::Stop;
 use crate::source::{Next, Source};
 use crate::span::Edge;
@@ -246,8 +246,11 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         if entry.position >= self.end { Taken::Stop(Stop::Drained) } else { Taken::On }
     }
 
+    /// Where the announced object is stored after all, its writer did so since this run looked.
     pub(super) async fn replan(&mut self, why: &str) -> Result<Placed> {
-        if let Some(next) = self.standing.take().and_then(|standing| standing.pinned) {
+        if let Some(next) = self.standing.take().and_then(|standing| standing.pinned)
+            && !self.source.attend(is_stored(self.store, &next.key, &next.digest)).await?
+        {
             self.give_up_pinned(&next, why).await?;
         }
         Ok(Placed::Replan)

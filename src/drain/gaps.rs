@@ -62,7 +62,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
     }
 
     /// What was announced and begins at or before `at` is the newest that is done, if it is stored.
-    async fn fold_announced(&mut self, at: Position) -> Result<()> {
+    pub(super) async fn fold_announced(&mut self, at: Position) -> Result<()> {
         if let Some(next) = self.head().next.clone().filter(|next| next.begins() <= at)
             && self.source.attend(is_stored(self.store, &next.key, &next.digest)).await?
         {

@@ -29,9 +29,6 @@ use crate::store::Store;
 
 use super::{Beginning, Drain, Job};
 
-/// Names of events that are kept.
-const MOST_OBEYED: usize = 50;
-
 /// Where the cursor is to stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Target {
@@ -58,12 +55,15 @@ pub(super) async fn open<T: Store>(
     }
     let done = catalogue.newest().await?;
     let (later, partitions) = job.appeared_later(store).await?;
-    let asked = if later { rule::Start::Continue } else { job.start };
-    // Objects: the rule began before. An event: it goes before the start.
-    let state = if done.is_some() || job.seek.is_some() { StartState::Applied } else { StartState::Pending };
-    let start = Start { asked: asked.to_string(), resolved: None, state };
+    let asked = if later.is_some() { rule::Start::Continue } else { job.start };
+    let start = Start { asked: asked.to_string(), resolved: None, state: StartState::Pending };
     let mut head = HeadFile::new(&job.folder, &job.owner, start, done);
     head.head.partitions = partitions;
+    later.into_iter().flatten().for_each(|event| head.head.remember(event));
+    // Objects: the rule began before. An event: it goes before the start.
+    let moves = job.seek.as_ref().is_some_and(|event| !head.head.has_obeyed(event));
+    let state = if head.head.done.is_some() || moves { StartState::Applied } else { StartState::Pending };
+    head.head.start.state = state;
     if state == StartState::Applied || !has_place(asked) {
         return Ok((head, Beginning::Earliest));
     }
@@ -114,15 +114,19 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         if self.head.is_new() || unsettled || !bounds.nothing_to_do() || self.head.is_stale(now) {
             self.reread_head().await?;
         }
-        if !self.head.is_new() {
+        if !self.head.is_new() && self.head.is_stale(now) {
+            // While it can be seen: once a lifecycle rule took the object, nobody knows whether it was ever stored.
+            if let Some(at) = bounds.mark_delete {
+                self.fold_announced(at).await?;
+            }
             self.source.attend(self.head.refresh(self.store, now)).await?;
         }
         match self.job.seek.clone() {
-            Some(event) => self.note_seek(&event, &bounds, place).await?,
-            None if self.head().start.state == StartState::Pending => bounds = self.begin(bounds, place).await?,
+            Some(event) if !self.is_known(&event) => self.note_seek(&event, &bounds, place).await?,
+            _ if self.head().start.state == StartState::Pending => bounds = self.begin(bounds, place).await?,
             // Rebuilt from the objects.
-            None if self.head.is_new() => self.start_applied(&bounds).await?,
-            None => {}
+            _ if self.head.is_new() => self.start_applied(&bounds).await?,
+            _ => {}
         }
         self.obey(bounds).await
     }
@@ -226,7 +230,24 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         Error::new(Kind::Invalid, text)
     }
 
-    /// Notes what the event asks for, with its place, unless it was noted before.
+    /// Whether it was noted before: by a run that died with it, whose place is the one of then, or it was obeyed, or a
+    /// later one overtook it.
+    fn is_known(&mut self, event: &SeekEvent) -> bool {
+        let asked = event.to.to_string();
+        let known = self.head().seek.as_ref().filter(|known| known.asked == asked && known.event == event.id);
+        if known.is_some_and(|known| known.state == StartState::Pending) {
+            return true;
+        }
+        let obeyed = self.head().has_obeyed(event);
+        if obeyed {
+            self.report.warnings.push(format!(
+                "this event asked for a move to {asked} before, and was obeyed then, unless a later one overtook it: it is not obeyed again; a new one needs another trigger name, or `tdmq-backup invoke`"
+            ));
+        }
+        obeyed
+    }
+
+    /// Notes what the event asks for, with its place.
     async fn note_seek(
         &mut self,
         event: &SeekEvent,
@@ -234,19 +255,6 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         place: &impl AsyncFn(rule::Start) -> Result<Option<Position>>,
     ) -> Result<()> {
         let asked = event.to.to_string();
-        let Head { seek, obeyed, .. } = self.head();
-        let known = seek.as_ref().filter(|known| known.asked == asked && known.event == event.id);
-        if known.is_some_and(|known| known.state == StartState::Pending) {
-            // A run that died with it: the place is the one of then.
-            return Ok(());
-        }
-        let earlier = |id: &String| obeyed.iter().any(|one| one.asked == asked && one.event == *id);
-        if event.id.as_ref().is_some_and(|id| known.is_some() || earlier(id)) {
-            self.report.warnings.push(format!(
-                "this event asked for a move to {asked} before, and was obeyed then, unless a later one overtook it: it is not obeyed again; a new one needs another trigger name, or `tdmq-backup invoke`"
-            ));
-            return Ok(());
-        }
         let resolved = match has_place(event.to) {
             true => Some(self.source.attend(place(event.to)).await?.ok_or_else(vanished)?),
             false => None,
@@ -258,9 +266,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         let from = bounds.mark_delete.filter(|_| head.next.is_none());
         let sought = Sought { asked, event: event.id.clone(), resolved, from, state: StartState::Pending };
         if let Some(Sought { asked, event: Some(event), .. }) = head.seek.replace(sought) {
-            head.obeyed.push(Obeyed { asked, event });
-            let surplus = head.obeyed.len().saturating_sub(MOST_OBEYED);
-            head.obeyed.drain(..surplus);
+            head.remember(Obeyed { asked, event });
         }
         self.write_head(head).await
     }

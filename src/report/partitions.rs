@@ -2,7 +2,8 @@
 //!
 //! Counts and sizes are sums, times too (partitions are read a few at a time, so they can exceed
 //! `total_ms`). What must hold for the topic must hold for every partition: `complete_through` is the
-//! earliest of all, `backlog_entries` the sum, and either is absent where one partition lacks it.
+//! earliest of all, `backlog_entries` the sum, and either is absent where one partition lacks it; `drained` is not said
+//! where one was not read.
 
 use serde::Serialize;
 
@@ -86,7 +87,8 @@ impl Report {
         }
         let all = &self.partitions;
         self.outcome = all.iter().map(|one| one.outcome).max_by_key(|outcome| weight(*outcome)).unwrap_or(self.outcome);
-        self.stop = all.iter().filter_map(|one| one.stop).max();
+        let all_read = all.iter().all(|one| one.stop.is_some());
+        self.stop = all.iter().filter_map(|one| one.stop).max().filter(|stop| all_read || *stop != Stop::Drained);
         self.backlog_entries = all.iter().map(|one| one.backlog_entries).sum();
         self.complete_through = all
             .iter()
@@ -257,7 +259,8 @@ mod tests {
         assert_eq!((error.kind, &*error.message), ("denied", "partitions 2, 3 of 4 ended so; partition 2: why"));
         assert_eq!(report.warnings, ["partition 1: why"]);
         let report = gathered(vec![taken(stored), taken(failed(Kind::Busy))]);
-        assert_eq!((report.outcome, report.error.is_none()), (Outcome::Stored, true));
+        // What was not read is not drained either.
+        assert_eq!((report.outcome, report.stop, report.error.is_none()), (Outcome::Stored, None, true));
         assert_eq!(gathered(vec![taken(drained(1)), taken(failed(Kind::Busy))]).outcome, Outcome::Busy);
     }
 

@@ -60,6 +60,9 @@ pub struct Settings {
     pub limits: Limits,
 }
 
+/// Far less than others wait for an announced object to arrive.
+const LONGEST_SLEEP: Duration = Duration::from_secs(5 * 60);
+
 /// `If-None-Match` or `If-Match`, and its value.
 type Condition = (&'static str, String);
 
@@ -94,6 +97,8 @@ pub struct S3 {
     client: wire::Client,
     clock: Clock,
     deadline: Option<Instant>,
+    /// The machine's clock when the run began.
+    began: Clock,
 }
 
 struct Shared {
@@ -129,14 +134,16 @@ impl S3 {
             shared: Arc::new(Shared { line, connector, settings, region, unconditional: AtomicBool::new(false) }),
             clock,
             deadline: None,
+            began: Clock::system(),
         })
     }
 
     /// The same bucket for one run: no request is begun or waited for after `deadline`, and none travels on
-    /// a connection from before, which may have died while the function was frozen.
+    /// a connection from before, which may have died while the function was frozen. Nothing is written any more where
+    /// the machine was suspended meanwhile.
     pub fn until(&self, deadline: Instant) -> S3 {
         let client = wire::client(self.shared.connector.clone());
-        S3 { deadline: Some(deadline), client, ..self.clone() }
+        S3 { deadline: Some(deadline), client, began: Clock::system(), ..self.clone() }
     }
 
     fn doing(&self, verb: &'static str, key: &str, write: bool) -> Doing {
@@ -166,6 +173,9 @@ impl S3 {
         let limits = &self.shared.settings.limits;
         let (mut tries, mut doubt, mut skewed) = (0, false, false);
         loop {
+            if doing.write && self.deadline.is_some() {
+                self.is_awake(doing).map_err(|failure| failure.after(tries, doubt))?;
+            }
             let failure = match self.send(doing, answer, condition.clone(), &operation).await {
                 Ok(output) => return Ok(output),
                 Err(failure) => failure,
@@ -183,6 +193,19 @@ impl S3 {
             doubt |= failure.meaning.again() == Again::Unsure;
             sleep(pause).await;
         }
+    }
+
+    /// The monotonic clock, and so the deadline, may stand still while a machine is suspended, and others wait for this
+    /// run's writes only so long.
+    fn is_awake(&self, doing: &Doing) -> Result<(), Failure> {
+        let slept = Clock::system().now_ms().saturating_sub(self.began.now_ms()) / 1000;
+        if slept < LONGEST_SLEEP.as_secs() {
+            return Ok(());
+        }
+        let text = format!(
+            "this machine was suspended for {slept} s, or its clock was set: this run writes no more; run again"
+        );
+        Err(doing.fails(Meaning::NotSent, &text))
     }
 
     async fn send<T, E, F>(
@@ -256,5 +279,27 @@ impl Store for S3 {
     async fn open(&self, key: &str) -> Result<Option<Download>> {
         let Some(output) = self.get(key, Answer::Streamed).await.map_err(Failure::into_error)? else { return Ok(None) };
         Ok(Some(Download::new(Timed::new(output.body, self.doing("read", key, false), self.allowance()))))
+    }
+}
+
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    use super::*;
+    use crate::testing::bucket::{Bucket, Op};
+
+    #[tokio::test]
+    async fn a_run_that_slept_through_minutes_reads_and_writes_no_more() {
+        let bucket = Bucket::start().await.unwrap();
+        let clock = Clock::system();
+        let store =
+            S3::new(bucket.settings(Addressing::Path), clock).unwrap().until(clock.now() + Duration::from_secs(60));
+        let slept = |seconds: u64| S3 { began: Clock::starting_at(clock.now_ms() - seconds * 1000), ..store.clone() };
+        slept(200).write_small("head", b"1".to_vec(), Expect::Absent).await.unwrap();
+        let sent = bucket.requests();
+        assert!(sent.contains(&Op::Put), "{sent:?}");
+        let error = slept(400).write_small("other", b"1".to_vec(), Expect::Absent).await.unwrap_err();
+        assert_eq!((error.kind(), bucket.requests().len()), (Kind::Unavailable, sent.len()), "{error}");
+        assert!(error.chain().contains("was suspended for 40"), "{}", error.chain());
+        assert!(slept(400).read_small("head").await.unwrap().is_some());
     }
 }

@@ -1,24 +1,24 @@
 //! Chunked messages: one record each, whatever comes in between, and raw where they never become whole.
 
 use serde_json::Value;
+use tdmq_backup::Position;
 use tdmq_backup::report::{Outcome, Report, Stop};
 use tdmq_backup::span::Span;
 use tdmq_backup::testing::broker::Config;
 use tdmq_backup::testing::compose::{Composed, Composer, Compression, Draft};
-use tdmq_backup::{Clock, Position};
 
 use crate::world::{NOW, SUBSCRIPTION, World};
 
-const PATIENCE_MS: u64 = 10 * 60 * 1000;
+pub const PATIENCE_MS: u64 = 10 * 60 * 1000;
 
 /// A world whose runs may write as many objects as they need.
-async fn world() -> World {
+pub async fn world() -> World {
     let mut world = World::new().await;
     world.set("max_objects", 10);
     world
 }
 
-fn before_all() -> Position {
+pub fn before_all() -> Position {
     Position::new(Config::default().first_ledger, -1)
 }
 
@@ -32,20 +32,20 @@ fn record(world: &World, at: Position) -> Value {
     lines.iter().find(|line| line["id"] == id(at)).unwrap_or_else(|| panic!("nothing at {at}")).clone()
 }
 
-fn raw_ids(world: &World) -> Vec<String> {
+pub fn raw_ids(world: &World) -> Vec<String> {
     let raw = world.all_lines().into_iter().filter(|line| !line["undecodable"]["chunk"].is_null());
     let mut ids: Vec<String> = raw.map(|line| line["id"].as_str().unwrap().to_owned()).collect();
     ids.sort();
     ids
 }
 
-fn ids(positions: &[Position]) -> Vec<String> {
+pub fn ids(positions: &[Position]) -> Vec<String> {
     positions.iter().map(|at| id(*at)).collect()
 }
 
 /// An object of chunks that were given up reaches over nothing that another object holds.
 #[track_caller]
-fn given_up_lie_apart(world: &World) {
+pub fn given_up_lie_apart(world: &World) {
     let position = |line: &Value| {
         let id = line["id"].as_str().unwrap().split(':').map(|part| part.parse().unwrap()).collect::<Vec<_>>();
         Position::new(id[0], id[1])
@@ -60,13 +60,13 @@ fn given_up_lie_apart(world: &World) {
 }
 
 /// A message at this time, of a producer that sends nothing else.
-fn late(world: &World, after_ms: u64) -> Position {
+pub fn late(world: &World, after_ms: u64) -> Position {
     let payload = format!("{{\"n\":{}}}", 1000 + after_ms);
     world.topic.append(Composer::new("late").at(NOW - 60_000 + after_ms).single(Draft::new(payload)))
 }
 
 #[track_caller]
-fn is_drained(report: &Report) {
+pub fn is_drained(report: &Report) {
     assert_eq!(
         (report.outcome, report.stop, report.open_chunks),
         (Outcome::Stored, Some(Stop::Drained), 0),
@@ -247,17 +247,20 @@ async fn the_brokers_time_counts_where_entries_have_it() {
     world.assert_every_entry_is_stored_once();
 }
 
+/// As a producer sends that begins to count anew.
+pub fn under_the_uuid_of(old: &Composed, chunks: Vec<Composed>) -> Vec<Composed> {
+    let (uuid, sequence) = (&old.metadata.uuid, old.metadata.sequence_id);
+    let renamed =
+        |chunk: Composed| chunk.with(|it| (it.metadata.uuid, it.metadata.sequence_id) = (uuid.clone(), sequence));
+    chunks.into_iter().map(renamed).collect()
+}
+
 #[tokio::test]
 async fn another_message_under_the_same_uuid_does_not_mix_with_the_first() {
     let mut world = world().await;
-    let old = world.chunks("big", 2);
-    let uuid = old[0].metadata.uuid.clone();
-    let sequence = old[0].metadata.sequence_id;
-    let first = world.topic.append(old[0].clone());
-    let new = world
-        .chunks("big", 2)
-        .into_iter()
-        .map(|chunk| chunk.with(|it| (it.metadata.uuid, it.metadata.sequence_id) = (uuid.clone(), sequence)));
+    let [old, _] = <[Composed; 2]>::try_from(world.chunks("big", 2)).unwrap();
+    let first = world.topic.append(old.clone());
+    let new = under_the_uuid_of(&old, world.chunks("big", 2));
     let at = world.topic.append_all(new);
     is_drained(&world.run().await);
     assert_eq!(raw_ids(&world), ids(&[first]));
@@ -281,78 +284,6 @@ async fn the_message_that_opened_first_is_given_up_where_there_is_no_room() {
     assert_eq!((report.open_chunks, raw_ids(&world)), (10, ids(&parts[..1])));
     assert_eq!(world.mark_delete(), parts[0]);
     world.assert_nothing_acknowledged_unstored();
-}
-
-#[tokio::test]
-async fn chunks_of_a_stored_message_that_come_again_without_the_first_are_dropped() {
-    let mut world = world().await;
-    world.send(&[1]);
-    let chunks = world.chunks("big", 4);
-    let mut at = world.topic.append_all(chunks);
-    at.extend(world.send(&[1, 1]));
-    world.drain(2).await;
-    for back in &at {
-        world.topic.set_mark_delete(SUBSCRIPTION, *back);
-        world.drain(2).await;
-        assert_eq!((world.mark_delete(), world.objects().len()), (at[5], 1), "from {back}");
-        world.assert_exactly_once();
-        world.assert_every_entry_is_stored_once();
-    }
-}
-
-#[tokio::test]
-async fn a_message_whose_end_alone_is_stored_is_completed_part_by_part() {
-    let mut world = world().await;
-    world.set("start", "\"latest\"");
-    let chunks = world.chunks("big", 4);
-    let mut at = world.topic.append_all(chunks[..2].to_vec());
-    world.run().await;
-    at.extend(world.topic.append_all(chunks[2..].to_vec()));
-    is_drained(&world.run().await);
-    assert_eq!(raw_ids(&world), ids(&at[2..]));
-    world.topic.set_mark_delete(SUBSCRIPTION, before_all());
-    is_drained(&world.run().await);
-    assert_eq!((raw_ids(&world), world.mark_delete()), (ids(&at), at[3]));
-    world.assert_every_entry_is_stored_once();
-}
-
-#[tokio::test]
-async fn every_entry_that_is_skipped_is_counted_also_where_a_message_was_given_up_behind_others() {
-    let mut world = world().await;
-    let [first, second, _] = <[Composed; 3]>::try_from(world.chunks("big", 3)).unwrap();
-    world.topic.append_all([first, second]);
-    world.send(&[1]);
-    let last = late(&world, 2 * PATIENCE_MS);
-    is_drained(&world.run().await);
-    world.topic.set_mark_delete(SUBSCRIPTION, before_all());
-    let report = world.run().await;
-    is_drained(&report);
-    assert_eq!((report.skipped_entries, report.objects.len(), world.mark_delete()), (4, 0, last), "{report:?}");
-}
-
-/// The cursor goes back over a stored message, and one of its chunks does not come again: the others stand in its record.
-#[tokio::test]
-async fn chunks_of_a_stored_message_are_not_stored_again_where_one_of_them_does_not_come() {
-    for left_out in 0..3 {
-        let mut world = world().await;
-        world.set("max_messages", 2);
-        world.set("max_objects", 100);
-        world.send(&[1]);
-        let [first, second, third] = <[Composed; 3]>::try_from(world.chunks("big", 3)).unwrap();
-        let mut at = vec![world.topic.append(first)];
-        // Its record stands many objects behind its first chunk.
-        world.send(&[1; 41]);
-        at.extend(world.topic.append_all([second, third]));
-        let last = late(&world, 2 * PATIENCE_MS);
-        is_drained(&world.run().await);
-        let objects = world.objects();
-        world.topic.set_mark_delete(SUBSCRIPTION, before_all());
-        world.topic.acknowledge_one(SUBSCRIPTION, at[left_out]);
-        let report = world.run().await;
-        is_drained(&report);
-        assert_eq!((world.objects(), world.mark_delete()), (objects, last), "{report:?}");
-        world.assert_every_entry_is_stored_once();
-    }
 }
 
 #[tokio::test]
@@ -408,109 +339,4 @@ async fn a_message_above_max_bytes_gets_an_object_of_its_own() {
     assert_eq!(report.objects.iter().map(|object| object.messages).collect::<Vec<_>>(), [1, 1, 1]);
     assert_eq!(world.mark_delete(), last);
     assert_eq!(record(&world, at[at.len() - 1])["text"], payload);
-}
-
-/// Two open messages over several objects, one of which is never completed, behind a stored history.
-async fn unsettled(max_objects: u32) -> World {
-    let mut world = World::begun().await;
-    world.set("max_messages", 2);
-    world.set("max_objects", max_objects);
-    let [a0, a1, a2] = <[Composed; 3]>::try_from(world.chunks("a", 3)).unwrap();
-    let [b0, b1, _] = <[Composed; 3]>::try_from(world.chunks("b", 3)).unwrap();
-    world.topic.append(a0);
-    world.send(&[1]);
-    world.topic.append_all([b0, a1.clone(), a1]);
-    world.send(&[1, 1]);
-    world.topic.append_all([b1, a2]);
-    world.send(&[1]);
-    late(&world, 2 * PATIENCE_MS);
-    world.send(&[1]);
-    world
-}
-
-async fn dies_at_every_request(max_objects: u32, rewound: usize) {
-    for k in 1..100 {
-        let world = unsettled(max_objects).await;
-        if world.run_dying_at(k).await.is_some() {
-            assert!(k > 10, "only {} deaths were tried", k - 1);
-            return;
-        }
-        world.assert_nothing_acknowledged_unstored();
-        world.broker.crash_rewinding(rewound);
-        world.let_go().await;
-        for _ in 0..20 {
-            let report = world.run().await;
-            world.assert_nothing_acknowledged_unstored();
-            if report.outcome == Outcome::NothingToDo {
-                break;
-            }
-            assert_eq!(report.outcome, Outcome::Stored, "{k}: {report:?}");
-        }
-        world.assert_every_entry_is_stored_once();
-        assert_eq!(world.topic.subscription(SUBSCRIPTION).unwrap().backlog, 0, "died at {k}");
-        assert_eq!(raw_ids(&world).len(), 2);
-        given_up_lie_apart(&world);
-    }
-    panic!("a run makes more requests than that");
-}
-
-#[tokio::test]
-async fn a_death_at_any_request_with_messages_open_loses_and_repeats_nothing() {
-    dies_at_every_request(1, 0).await;
-    dies_at_every_request(10, 0).await;
-}
-
-#[tokio::test]
-async fn a_death_followed_by_forgotten_acknowledgements_with_messages_open_loses_and_repeats_nothing() {
-    dies_at_every_request(10, 3).await;
-}
-
-#[tokio::test]
-async fn a_run_of_deaths_with_messages_open_loses_and_repeats_nothing() {
-    for step in 3..20 {
-        let mut world = unsettled(2).await;
-        for round in 0..12 {
-            world.run_dying_at(step + round).await;
-            world.assert_nothing_acknowledged_unstored();
-        }
-        // An object that nobody could store is planned anew once its writers are surely gone.
-        world.clock = Clock::starting_at(NOW + 30 * 60_000);
-        world.drain(20).await;
-        world.assert_every_entry_is_stored_once();
-    }
-}
-
-#[tokio::test]
-async fn an_announced_object_is_rebuilt_behind_the_chunks_that_wait_before_it() {
-    let mut world = World::begun().await;
-    let mut chunks = world.chunks("big", 2).into_iter();
-    world.topic.append(chunks.next().unwrap());
-    world.send(&[1, 1]);
-    world.dies_before_storing().await;
-    let announced = world.head().unwrap()["next"]["key"].clone();
-    let report = world.run().await;
-    assert_eq!((report.outcome, report.warnings.len(), report.open_chunks), (Outcome::Stored, 0, 1), "{report:?}");
-    assert_eq!(report.objects[0].key, announced);
-    world.topic.append(chunks.next().unwrap());
-    world.drain(3).await;
-    world.assert_exactly_once();
-}
-
-#[tokio::test]
-async fn chunks_that_come_again_after_a_new_start_inside_a_run_are_not_taken_twice() {
-    let mut world = World::begun().await;
-    world.set("max_objects", 10);
-    let mut chunks = world.chunks("big", 3).into_iter();
-    world.topic.append_all([chunks.next().unwrap(), chunks.next().unwrap()]);
-    late(&world, 2 * PATIENCE_MS);
-    world.dies_before_storing().await;
-    // Announced by another version: its span is planned anew, and reading starts over with chunks given up.
-    let mut head = world.head().unwrap();
-    head["next"]["layout"] = 99.into();
-    world.bucket.plant(&world.head_key(), head.to_string().as_bytes(), &[]).unwrap();
-    world.clock = Clock::starting_at(NOW + 30 * 60_000);
-    let report = world.run().await;
-    is_drained(&report);
-    assert_eq!(report.warnings.len(), 1, "{report:?}");
-    world.assert_every_entry_is_stored_once();
 }

@@ -9,6 +9,7 @@ mod brokers;
 mod caps;
 mod certificates;
 mod chunks;
+mod chunks_again;
 mod consumer;
 mod deaths;
 mod dry_run;

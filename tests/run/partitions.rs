@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tdmq_backup::pulsar::{Cluster, Initial};
 use tdmq_backup::report::{Outcome, Report, Stop};
 use tdmq_backup::testing::broker::{Act, CommandType, ServerError, Topic, When};
@@ -188,6 +188,42 @@ async fn partitions_that_are_added_later_begin_at_their_first_entry_whatever_sta
     let report = many.world.run().await;
     assert_eq!((report.partitions.len(), many.world.numbers()), (4, vec![2, 3]));
     assert_eq!(many.head(3)["partitions"], 2);
+}
+
+/// A timer is left with its message, and the topic grows.
+#[tokio::test]
+async fn an_event_that_came_before_a_partition_was_written_to_passes_over_nothing_of_it() {
+    let left = json!({
+        "Type": "Timer", "TriggerName": "once", "Time": "2026-11-21T10:00:00Z",
+        "Message": json!({ "seek": "latest", "confirm": SUBSCRIPTION }).to_string(),
+    });
+    for begun in [true, false] {
+        let mut many = Many::new(2).await;
+        // The third is known by its number alone, and the fourth not at all.
+        many.world.broker.set_partitions("many", 3);
+        many.send(0, &[1]);
+        if begun {
+            many.world.run().await;
+        }
+        many.send(1, &[1]);
+        let report = many.world.event(&left).await;
+        assert_eq!((report.passed_over, report.partitions.len()), (None, 3));
+        assert!(report.partitions[1].passed_over.is_some());
+        let stored = many.world.numbers();
+        many.grow(4);
+        many.send(2, &[1, 1]);
+        many.send(3, &[1, 1]);
+        for _ in 0..2 {
+            let report = many.world.event(&left).await;
+            assert!(report.partitions.iter().all(|one| one.moved.is_none()), "{report:?}");
+            assert!(report.complete_through.is_some() && report.error.is_none(), "{report:?}");
+        }
+        assert_eq!(many.world.numbers(), [stored, vec![3, 4, 5, 6]].concat());
+        // A new event is for all that there are.
+        many.send(3, &[1]);
+        let wish = json!({ "seek": "latest", "confirm": SUBSCRIPTION });
+        assert!(many.world.event(&wish).await.partitions[3].passed_over.is_some());
+    }
 }
 
 #[tokio::test]

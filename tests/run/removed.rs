@@ -1,6 +1,6 @@
 //! Objects that a lifecycle rule or a hand removed, with the head and without it.
 
-use tdmq_backup::report::Outcome;
+use tdmq_backup::report::{Outcome, Report};
 use tdmq_backup::testing::broker::Config;
 use tdmq_backup::{Clock, Position};
 
@@ -70,6 +70,33 @@ async fn removed_objects_change_nothing_for_what_comes_next_and_come_again_when_
             world.assert_exactly_once();
             assert_eq!(world.mark_delete(), next, "{name}");
         }
+    }
+}
+
+/// A lifecycle rule is no news where the rule has long known that all of it was stored.
+#[tokio::test]
+async fn what_expires_days_after_it_was_stored_is_not_called_missing_though_nothing_was_sent_meanwhile() {
+    const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+    for (objects, days) in [(1, 1), (1, 3), (5, 1), (5, 3)] {
+        let mut world = World::new().await;
+        world.set("max_messages", 2);
+        world.send(&vec![2; objects]);
+        world.drain(objects + 1).await;
+        let said = |report: Report, when: &str| {
+            assert_eq!((report.missing.len(), report.warnings.len()), (0, 0), "{objects}, {days}, {when}: {report:?}");
+            assert_eq!(report.error.is_none(), true, "{report:?}");
+        };
+        for day in 1..=days {
+            world.clock = Clock::starting_at(NOW + day * DAY_MS);
+            said(world.run().await, "idle");
+        }
+        world.objects().iter().for_each(|key| assert!(world.bucket.remove(key)));
+        for day in [days, days + 1, days + 2] {
+            world.clock = Clock::starting_at(NOW + day * DAY_MS + 60_000);
+            said(world.run().await, "expired");
+        }
+        world.send(&[1]);
+        said(world.run().await, "the next message");
     }
 }
 

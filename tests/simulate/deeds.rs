@@ -15,11 +15,13 @@ pub const UNANSWERED: &str = "the store did not answer";
 pub const UPLOAD_ENDED: &str = "somebody else ended the upload";
 pub const TOLD: [&str; 6] = [LOST, HELD, WENT_BACK, UNAVAILABLE, UNANSWERED, UPLOAD_ENDED];
 
+#[derive(Debug)]
 pub struct Deed {
     pub by: u64,
     pub what: What,
 }
 
+#[derive(Debug)]
 pub enum What {
     /// It was told this error.
     Told(Kind, String),

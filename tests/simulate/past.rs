@@ -61,3 +61,28 @@ async fn what_a_transaction_held_back_is_not_claimed_wherever_it_began_and_whene
         }
     }
 }
+
+/// A run that found an announced object absent, and then an entry of it stored, called the head an old one: its writer had
+/// only been slow.
+#[tokio::test(start_paused = true)]
+async fn an_announced_object_that_arrives_at_any_step_of_the_next_run_is_what_was_announced() {
+    let mut arrived = 0;
+    for dies in 1..STEPS {
+        for step in 1..STEPS / 2 {
+            let mut history = History::calm();
+            (0..3).for_each(|_| history.message(false));
+            history.die_after(&[0], None, dies).await;
+            history.world.state().topics[0].let_go();
+            let flying: Vec<u64> = history.world.state().flying.keys().copied().collect();
+            if flying.is_empty() {
+                break;
+            }
+            arrived += 1;
+            let lands =
+                move |state: &mut crate::world::State, _| flying.into_iter().for_each(|id| drop(state.land(id)));
+            history.run(&[0], None, step, lands).await;
+            assert_eq!(history.broken(), Vec::<String>::new(), "dead after {dies}, arrived at {step}");
+        }
+    }
+    assert!(arrived > 100, "only {arrived}");
+}

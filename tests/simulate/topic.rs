@@ -73,8 +73,8 @@ pub struct Topic {
     /// Nobody answers before then (ms): it is being moved, or the broker starts.
     pub down_until: u64,
     /// The history that is left open on stores without conditions: a run that slept through another one wrote its head
-    /// over the newer one.
-    pub an_old_head_landed: bool,
+    /// over the newer one. How far the bucket held the topic then.
+    pub an_old_head_landed: Option<Position>,
     /// Whether the broker knows it: a partition that nobody wrote to may be unknown.
     pub born: bool,
     pub deeds: Vec<Deed>,
@@ -97,7 +97,7 @@ impl Topic {
             cursor: None,
             blocked: None,
             down_until: 0,
-            an_old_head_landed: false,
+            an_old_head_landed: None,
             born: number == -1,
             deeds: Vec::new(),
         }
@@ -161,6 +161,17 @@ impl Topic {
         let visible = self.visible();
         let range = from.min(visible.len())..visible.len();
         range.filter(|index| !self.log[*index].gone && !self.log[*index].hole).take(most).collect()
+    }
+
+    /// The last entry that is in the bucket.
+    pub fn furthest_stored(&self) -> Option<Position> {
+        let nothing = Position::new(-1, -1);
+        Some(self.log.iter().rev().find(|slot| slot.is_stored()).map_or(nothing, |slot| slot.at))
+    }
+
+    /// Whether an old head that landed does not know that this entry is stored.
+    pub fn is_left_open(&self, at: Position) -> bool {
+        self.an_old_head_landed.is_some_and(|furthest| at <= furthest)
     }
 
     /// Entries not acknowledged, as the broker counts them.

@@ -1,6 +1,6 @@
 //! Everything outside of the runs: the broker's partitions, the bucket, the time, and what must hold of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -20,6 +20,9 @@ use crate::topic::{Slot, Topic};
 
 /// 2026-11-21T10:00:00Z
 pub const NOW: u64 = 1_795_255_200_000;
+
+/// Far more than any history makes.
+const MOST_STEPS: u64 = 10_000_000;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
@@ -69,6 +72,10 @@ pub struct State {
     pub settings: Settings,
     pub topics: Vec<Topic>,
     pub objects: BTreeMap<String, Object>,
+    /// Objects and heads that somebody's lifecycle rule took.
+    pub removed: Vec<(String, BTreeMap<String, String>)>,
+    /// Objects that arrived when the head announced them no more.
+    pub late: BTreeSet<String>,
     pub uploads: BTreeMap<String, String>,
     pub flying: BTreeMap<u64, Flying>,
     /// Steps that runs made: requests sent, answers seen.
@@ -80,6 +87,8 @@ pub struct State {
     pub broken: Vec<String>,
     /// Entries that stand in more than one object, and of which partition they are.
     pub twice: Vec<(i32, Position)>,
+    /// Something came of the history that is left open on stores without conditions.
+    pub known: bool,
     pub log: Vec<String>,
 }
 
@@ -103,6 +112,8 @@ impl World {
             settings,
             topics,
             objects: BTreeMap::new(),
+            removed: Vec::new(),
+            late: BTreeSet::new(),
             uploads: BTreeMap::new(),
             flying: BTreeMap::new(),
             steps: 0,
@@ -110,6 +121,7 @@ impl World {
             numbers: 0,
             broken: Vec::new(),
             twice: Vec::new(),
+            known: false,
             log: Vec::new(),
         };
         World { state: Arc::new(Mutex::new(state)), clock: Clock::starting_at(NOW), run: NOBODY }
@@ -129,6 +141,7 @@ impl World {
         let ms = {
             let mut state = self.state();
             state.steps += 1;
+            assert!(state.steps < MOST_STEPS, "a history without an end");
             let slow = state.fails(300);
             if slow { 1 + state.dice.roll(9000) } else { 1 + state.dice.roll(4) }
         };
@@ -177,8 +190,13 @@ impl State {
             self.uploads.remove(upload);
         }
         let Flying { by, key, bytes, metadata, is_head, .. } = write;
+        if !is_head && !self.is_announced(&key) {
+            self.late.insert(key.clone());
+        }
         if let Some(topic) = self.topics.iter_mut().find(|topic| key.starts_with(&topic.folder)) {
-            topic.an_old_head_landed |= is_head && !holds;
+            if is_head && !holds {
+                topic.an_old_head_landed = topic.furthest_stored();
+            }
             topic.did(by, if is_head { What::Head(announced(&bytes)) } else { What::Object(key.clone()) });
         }
         let tag = self.number();
@@ -193,13 +211,21 @@ impl State {
         Some(Landed::Stored(tag))
     }
 
+    fn is_announced(&self, key: &str) -> bool {
+        let head = self.topics.iter().find(|topic| key.starts_with(&topic.folder)).and_then(|topic| {
+            let head = self.objects.get(&format!("{}_head.json", topic.folder))?;
+            serde_json::from_slice::<Head>(&head.bytes).ok()?.next
+        });
+        head.is_some_and(|next| next.key == key)
+    }
+
     /// Somebody removes an object.
     pub fn remove(&mut self, key: &str) {
-        if let Some(object) = self.objects.remove(key)
-            && Span::of_key(key).is_some()
-        {
+        let Some(object) = self.objects.remove(key) else { return };
+        if Span::of_key(key).is_some() {
             self.count(key, &object.bytes, false);
         }
+        self.removed.push((key.to_owned(), object.metadata));
     }
 
     /// Goes through an object's records, and finds the entries that they hold.

@@ -3,9 +3,10 @@
 //! Nothing here calls anything. The definitions of the calls are the vendor's own, in the aws tool.
 
 use serde_json::{Value, json};
+use tdmq_backup::error::visible;
 
 use super::call::{Call, Held, Tool};
-use super::wanted::{Deployed, Facts, Step, TAG, Wanted, list, text};
+use super::wanted::{Deployed, Facts, Step, TAG, Wanted, list, raw, text};
 
 const DESCRIPTION: &str = "made by tdmq-backup; remove with make delete";
 
@@ -31,9 +32,9 @@ pub fn all(region: &str) -> Call {
 pub fn deployed(stack: &Value) -> Deployed {
     let parameters: Facts = list(stack, "/Parameters")
         .iter()
-        .map(|parameter| (text(parameter, "/ParameterKey"), text(parameter, "/ParameterValue")))
+        .map(|parameter| (text(parameter, "/ParameterKey"), raw(parameter, "/ParameterValue")))
         .collect();
-    let name = parameters.get("Name").cloned().unwrap_or_else(|| text(stack, "/StackName"));
+    let name = parameters.get("Name").map_or_else(|| text(stack, "/StackName"), |name| visible(name));
     let state = text(stack, "/StackStatus");
     let facts = parameters
         .into_iter()

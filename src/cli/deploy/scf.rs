@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::call::{Call, Held, Tool};
 use super::schedule;
-use super::wanted::{Deployed, Facts, Step, TAG, Wanted, list, text};
+use super::wanted::{Deployed, Facts, Step, TAG, Wanted, list, raw, text};
 
 /// SCF takes letters, digits, blanks, commas and full stops in a description.
 const DESCRIPTION: &str = "Made by tdmq backup, remove with make delete";
@@ -42,7 +42,7 @@ pub fn deployed(function: &Value) -> Deployed {
     for variable in list(function, "/Environment/Variables") {
         let key = text(variable, "/Key");
         if let Some((fact, _)) = VARIABLES.iter().find(|(_, name)| *name == key) {
-            put(fact, text(variable, "/Value"));
+            put(fact, raw(variable, "/Value"));
         }
         // That there is one, and nothing of it.
         if key == TOKEN && !text(variable, "/Value").is_empty() {

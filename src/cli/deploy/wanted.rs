@@ -31,7 +31,8 @@ impl Target {
     }
 }
 
-/// Names and values that say what a function is and does; nothing secret.
+/// Names and values that say what a function is and does; nothing secret. As they are: they are compared with a rule's,
+/// and made fit for a terminal where they are printed.
 pub type Facts = BTreeMap<String, String>;
 
 /// Everything that a deployment is made from.
@@ -151,7 +152,7 @@ pub fn changes(old: &Facts, new: &Facts) -> Vec<String> {
     let of = |facts: &Facts, name| facts.get(name).cloned().unwrap_or_default();
     let line = |name| {
         let (old, new) = (of(old, name), of(new, name));
-        let shown = |value: &str| if value.is_empty() { "none".to_owned() } else { value.to_owned() };
+        let shown = |value: &str| if value.is_empty() { "none".to_owned() } else { visible(value) };
         (old != new).then(|| format!("{name}: {} -> {}", shown(&old), shown(&new)))
     };
     names.into_iter().filter_map(line).collect()
@@ -167,7 +168,7 @@ pub fn text(value: &Value, pointer: &str) -> String {
     visible(&raw(value, pointer))
 }
 
-/// The same with all that is in it: a log has lines.
+/// The same with all that is in it: what is compared, and a log, which has lines.
 pub fn raw(value: &Value, pointer: &str) -> String {
     match value.pointer(pointer) {
         Some(Value::String(text)) => text.clone(),
@@ -179,4 +180,34 @@ pub fn raw(value: &Value, pointer: &str) -> String {
 /// The array at a pointer; empty where there is none.
 pub fn list<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
     value.pointer(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::{lambda, scf};
+    use super::*;
+
+    #[test]
+    fn a_topic_with_a_mark_that_a_terminal_obeys_is_still_the_rules_and_is_printed_without_it() {
+        let text = include_str!("../../rule/example.toml");
+        let rule = Rule::from_toml(text).unwrap();
+        let marked = format!("{}\u{200f}", rule.topic);
+        let rule = Rule::from_toml(&text.replace(&rule.topic.to_string(), &marked)).unwrap();
+        let subscription = &rule.subscription;
+        let stack = json!({ "StackName": "s", "Parameters": [
+            { "ParameterKey": "Topic", "ParameterValue": marked },
+            { "ParameterKey": "Subscription", "ParameterValue": subscription },
+        ] });
+        let function = json!({ "Environment": { "Variables": [
+            { "Key": "TDMQ_BACKUP_TOPIC", "Value": marked },
+            { "Key": "TDMQ_BACKUP_SUBSCRIPTION", "Value": subscription },
+        ] } });
+        for deployed in [lambda::deployed(&stack), scf::deployed(&function)] {
+            deployed.is_of(&rule).unwrap();
+            let printed = changes(&deployed.facts, &Facts::new()).concat();
+            assert!(printed.contains("topic: persistent://") && !printed.contains('\u{200f}'), "{printed}");
+        }
+    }
 }

@@ -92,7 +92,7 @@ fn is_waited_for(run: &Run, topic: &Topic, text: &str, now: u64) -> bool {
         heads.filter_map(|deed| if let What::Head(announced) = &deed.what { announced.as_ref() } else { None })
     };
     let ends = |until: u64| until + LATE_MS <= now + wait && run.began + wait < until + LATE_MS + 1000;
-    let newer = topic.an_old_head_landed || run.deeds(topic, false).any(|it| matches!(it, What::Head(_)));
+    let newer = topic.an_old_head_landed.is_some() || run.deeds(topic, false).any(|it| matches!(it, What::Head(_)));
     let old_head = newer || !text.contains("the head is an old one");
     old_head
         && announced().any(|(span, _)| span.first.position == first)
@@ -115,9 +115,12 @@ pub(super) fn falsely_skipped(run: &Run, report: &Report, state: &State) -> Opti
     let mut calm = ended && !warned && report.open_chunks == 0;
     let (mut came, mut acknowledged, mut passed) = (0, 0, 0);
     for topic in run.read.iter().map(|index| &state.topics[*index]) {
-        let passes =
-            |at: &&Position, own| run.deeds(topic, own).filter_map(pass).any(|(from, to)| from < **at && **at <= to);
         let stored = |it: &What| if let What::CameStored(at) = it { Some(*at) } else { None };
+        let passed_over = |at: &Position, what| pass(what).is_some_and(|(from, to)| from < *at && *at <= to);
+        let passes = |at: &&Position, own| {
+            let since = run.deeds(topic, own).skip_while(|it| own && stored(it) != Some(**at));
+            since.into_iter().any(|it| passed_over(at, it))
+        };
         let skipped: BTreeSet<Position> = run.deeds(topic, true).filter_map(stored).collect();
         came += skipped.len() as u64;
         acknowledged += skipped.iter().filter(|at| passes(at, true)).count() as u64;
@@ -126,7 +129,7 @@ pub(super) fn falsely_skipped(run: &Run, report: &Report, state: &State) -> Opti
         let mut since = run.deeds(topic, true).skip_while(|it| stored(it).is_none());
         calm &= !since.any(|it| matches!(it, What::Attached));
         // The history that is left open on stores without conditions: what is stored once more is not skipped.
-        calm &= !topic.an_old_head_landed;
+        calm &= topic.an_old_head_landed.is_none();
         // What came before another run stored it may have been found stored.
         if run.deeds(topic, false).any(|it| matches!(it, What::Object(_))) {
             return None;

@@ -8,8 +8,9 @@ use tdmq_backup::span::Span;
 use super::claims::{false_claims, falsely_skipped};
 use super::runs::Run;
 use super::{History, Verdict};
+use crate::deeds::Deed;
 use crate::topic::Slot;
-use crate::world::State;
+use crate::world::{Object, State};
 
 impl History {
     /// What the report says is so.
@@ -30,11 +31,16 @@ impl History {
             error.map_or("", |text| text)
         ));
         let mut wrong = Vec::new();
+        let mut known = false;
         if now > run.deadline && !run.slept {
             wrong.push(format!("ended {} ms after its deadline", now - run.deadline));
         }
         let of = |partition: Option<i32>| &state.topics[partition.map_or(run.read[0], |number| number as usize)];
         for object in &report.objects {
+            let (count, first, last) = (object.messages, object.first_id, object.last_id);
+            if Span::of_key(&object.key) != Some(Span { first, last, count }) {
+                wrong.push(format!("says of {} what its name does not", object.key));
+            }
             let there = state.objects.get(&object.key);
             if there.is_none_or(|there| there.bytes.len() as u64 != object.bytes) {
                 wrong.push(format!("says that it stored {}", object.key));
@@ -63,10 +69,11 @@ impl History {
                 missing.first <= slot.at && slot.at <= missing.last && slot.is_stored() && !slot.gone && !slot.excused
             };
             let topic = of(missing.partition);
-            if let Some(slot) = topic.log.iter().find(kept)
-                && !topic.an_old_head_landed
-            {
-                wrong.push(format!("names {} as missing, which is stored", slot.at));
+            for slot in topic.log.iter().filter(kept) {
+                match topic.is_left_open(slot.at) {
+                    true => known = true,
+                    false => wrong.push(format!("names {} as missing, which is stored", slot.at)),
+                }
             }
         }
         let kind = report.error.as_ref().map(|error| error.kind);
@@ -79,6 +86,7 @@ impl History {
         }
         wrong.extend(false_claims(run, report, state, now));
         wrong.extend(falsely_skipped(run, report, state));
+        state.known |= known;
         state.broken.extend(wrong.into_iter().map(|what| format!("a run over {:?} {what}", run.read)));
     }
 
@@ -103,26 +111,52 @@ impl History {
                 }
             }
         }
-        let open = |number| state.topics.iter().any(|topic| topic.number == number && topic.an_old_head_landed);
-        let known = !state.twice.is_empty();
-        if let Some((_, at)) = state.twice.iter().find(|(number, _)| !open(*number)) {
+        let open = |number, at| state.topics.iter().any(|topic| topic.number == number && topic.is_left_open(at));
+        let known = state.known || !state.twice.is_empty();
+        if let Some((_, at)) = state.twice.iter().find(|(number, at)| !open(*number, *at)) {
             broken.push(format!("{at} is stored twice"));
         }
         broken.extend(chain(state));
+        if !broken.is_empty() {
+            let deeds = state.topics.iter().flat_map(|topic| topic.deeds.iter().map(|deed| (&topic.name, deed)));
+            state.log.extend(deeds.map(|(name, Deed { by, what })| format!("{name}: {by}: {what:?}")));
+        }
         Verdict { broken, known, runs: self.runs, messages, log: std::mem::take(&mut state.log) }
     }
 }
 
-/// Each object names its predecessor as it is.
+/// Every object of a partition has a place of its own and names the one before it, unless that was taken by somebody's
+/// lifecycle rule. Where that took the head, or an old one landed, nobody knows the end of the chain.
 fn chain(state: &State) -> Vec<String> {
-    let digests: BTreeMap<&str, &str> = (state.objects.iter())
-        .filter(|(key, _)| Span::of_key(key).is_some())
-        .map(|(key, object)| (object.metadata["sha256"].as_str(), key.as_str()))
-        .collect();
-    let removed = state.log.iter().any(|line| line.ends_with("is removed"));
-    let objects = state.objects.iter().filter(|(key, _)| Span::of_key(key).is_some());
-    let unknown = objects.filter(|(_, object)| {
-        object.metadata.get("previous-sha256").is_some_and(|previous| !digests.contains_key(previous.as_str()))
-    });
-    unknown.filter(|_| !removed).map(|(key, _)| format!("the predecessor of {key} is not there")).collect()
+    let mut broken = Vec::new();
+    for topic in state.topics.iter().filter(|topic| topic.an_old_head_landed.is_none()) {
+        let taken: Vec<_> = state.removed.iter().filter(|(key, _)| key.starts_with(&topic.folder)).collect();
+        if taken.iter().any(|(key, _)| Span::of_key(key).is_none()) {
+            continue;
+        }
+        let mut places = BTreeMap::new();
+        let here =
+            state.objects.iter().filter(|(key, _)| key.starts_with(&topic.folder) && Span::of_key(key).is_some());
+        for (key, Object { metadata, .. }) in here {
+            let place: u64 = metadata["seq"].parse().unwrap();
+            if let Some((other, _)) = places.insert(place, (key, metadata)) {
+                broken.push(format!("{other} and {key} have one place"));
+            }
+        }
+        for (place, (key, metadata)) in &places {
+            let names = metadata.get("previous-sha256");
+            // What was taken while a head announced it nobody saw.
+            let was_taken = match names {
+                Some(_) => taken.iter().any(|(_, taken)| taken.get("sha256") == names),
+                None => !taken.is_empty(),
+            };
+            // What arrives late was not waited for where the cursor had passed over it.
+            let mut before = places.range(..place).rev().map(|(_, before)| before);
+            let last = before.find(|(key, metadata)| metadata.get("sha256") == names || !state.late.contains(*key));
+            if !was_taken && last.and_then(|(_, metadata)| metadata.get("sha256")) != names {
+                broken.push(format!("{key} names {names:?} before it, and that is {last:?}"));
+            }
+        }
+    }
+    broken
 }

@@ -142,6 +142,11 @@ impl History {
 
     pub(super) async fn die(&mut self, read: &[usize], seek: Option<SeekEvent>) {
         let after = 1 + self.roll(60);
+        self.die_after(read, seek, after).await;
+    }
+
+    /// A run that dies after so many steps.
+    pub async fn die_after(&mut self, read: &[usize], seek: Option<SeekEvent>, after: u64) {
         let mut run = self.begin(read, seek);
         match drive(&self.world, &mut run, after).await {
             Some(report) => self.check(&run, &report),
