@@ -12,6 +12,7 @@ use std::ops::Range;
 
 use self::records::Records;
 use crate::chunks::PATIENCE_MS;
+use crate::encode::jsonl::Name;
 use crate::error::{Error, Kind, Result};
 use crate::message::{Entry, Message, PRODUCERS_CLOCK_MS, Position};
 use crate::span::{Edge, Link, Span, hour_of, key_start};
@@ -41,8 +42,8 @@ pub enum Held {
 struct Assembled {
     first: Position,
     last: Position,
-    producer_name: String,
-    uuid: String,
+    producer_name: Name,
+    uuid: Name,
 }
 
 /// The objects of one partition's folder.
@@ -188,7 +189,7 @@ impl<'a, S: Store> Catalogue<'a, S> {
         entry.messages(|message| {
             for (_, stamp, key) in stamps.iter().filter(|(index, ..)| *index == count) {
                 let Message { id, publish_time, producer_name, sequence_id, .. } = *message;
-                if *stamp != (id.partition, publish_time, producer_name.to_owned(), sequence_id) {
+                if *stamp != (id.partition, publish_time, producer_name.into(), sequence_id) {
                     stranger.get_or_insert_with(|| key.clone());
                 }
             }
@@ -219,7 +220,8 @@ impl<'a, S: Store> Catalogue<'a, S> {
     /// Whether an object holds the whole message that this chunk is a part of: its record stands at the last chunk's
     /// place, which may lie objects behind.
     async fn is_in_a_whole_message(&mut self, chunk: &Entry) -> Result<bool> {
-        let (at, uuid) = (chunk.position, chunk.metadata.uuid.as_deref());
+        let (at, uuid) = (chunk.position, chunk.metadata.uuid.as_deref().map(Name::from));
+        let producer_name = Name::from(&*chunk.metadata.producer_name);
         let end = hour_of(self.folder, chunk.time().saturating_add(BEHIND_MS));
         let behind = self.spans.iter().filter(|(span, listed)| span.last.position >= at && listed.key < end);
         let mut bytes = 0;
@@ -233,8 +235,8 @@ impl<'a, S: Store> Catalogue<'a, S> {
         for key in keys {
             if !self.wholes.contains_key(&key) {
                 let found = self.records(&key).await?.iter().filter_map(|(last, record)| {
-                    let (first, uuid) = record.chunks.clone()?;
-                    Some(Assembled { first, last: *last, producer_name: record.producer_name.clone(), uuid })
+                    let (first, uuid) = record.chunks?;
+                    Some(Assembled { first, last: *last, producer_name: record.producer_name, uuid })
                 });
                 let found = found.collect();
                 self.wholes.insert(key.clone(), found);
@@ -242,8 +244,8 @@ impl<'a, S: Store> Catalogue<'a, S> {
             let has = |whole: &Assembled| {
                 whole.first <= at
                     && at <= whole.last
-                    && whole.producer_name == chunk.metadata.producer_name
-                    && Some(&*whole.uuid) == uuid
+                    && whole.producer_name == producer_name
+                    && Some(whole.uuid) == uuid
             };
             if self.wholes[&key].iter().any(has) {
                 return Ok(true);

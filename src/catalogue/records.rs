@@ -5,14 +5,18 @@ use std::io::{self, Write};
 
 use flate2::write::MultiGzDecoder;
 
-use crate::encode::jsonl;
+use crate::encode::jsonl::{self, Fingerprint, Name};
 use crate::error::{Error, Kind, Result};
 use crate::message::Position;
+use crate::rule::Rule;
+use crate::span::Span;
 use crate::store::Store;
 
 /// A line whose fingerprint does not stand within this is not one of ours: what comes before it is at most
 /// an entry's metadata, 5 MiB by default, and JSON makes six bytes of a control character.
-const MOST_HEAD_BYTES: usize = 64 << 20;
+const MOST_HEAD_BYTES: usize = 32 << 20;
+/// Only the messages of one entry were ever more in one object.
+const MOST_ENTRIES: usize = Rule::MAX_MESSAGES as usize;
 /// Most lines are shorter.
 const LOOK_AT: usize = 64 << 10;
 
@@ -22,7 +26,7 @@ pub(super) type Records = HashMap<Position, Record>;
 pub(super) struct Record {
     pub partition: i32,
     pub publish_time: u64,
-    pub producer_name: String,
+    pub producer_name: Name,
     pub sequence_id: u64,
     /// Messages of the entry that the object holds: they follow one another in both.
     pub first: u32,
@@ -31,23 +35,27 @@ pub(super) struct Record {
     /// can be now.
     pub whole: bool,
     /// Of a message put together from its chunks, all of which are in this record: the first one, and their uuid.
-    pub chunks: Option<(Position, String)>,
+    pub chunks: Option<(Position, Name)>,
 }
 
 impl Record {
     /// What no other message under the same position has.
-    pub fn stamp(&self) -> (i32, u64, String, u64) {
-        (self.partition, self.publish_time, self.producer_name.clone(), self.sequence_id)
+    pub fn stamp(&self) -> (i32, u64, Name, u64) {
+        (self.partition, self.publish_time, self.producer_name, self.sequence_id)
     }
 }
 
-/// The records of the object under `key`.
+/// The records of the object under `key`. They take little memory, whatever it holds.
 ///
-/// Errors: `Corrupt` where it is not one of ours, `Unavailable` where it is gone.
+/// Errors: `Corrupt` where it is not one of ours or holds more messages than its key says, `Unavailable` where it is
+/// gone.
 pub(super) async fn read(store: &impl Store, key: &str) -> Result<Records> {
     let broken = |why: String| {
-        Error::new(Kind::Corrupt, format!("object {key} cannot be read, so nothing that it may hold is acknowledged"))
-            .because(why)
+        let text = format!(
+            "object {key} cannot be read, so nothing that it may hold is acknowledged: find out who wrote it, then move it \
+             out of the prefix"
+        );
+        Error::new(Kind::Corrupt, text).because(why)
     };
     let gone = || {
         Error::new(
@@ -56,7 +64,7 @@ pub(super) async fn read(store: &impl Store, key: &str) -> Result<Records> {
         )
     };
     let mut download = store.open(key).await?.ok_or_else(gone)?;
-    let lines = Lines::new();
+    let lines = Lines::new(Span::of_key(key).map_or(0, |span| span.count));
     let mut sink = match key.ends_with(".gz") {
         true => Sink::Gzip(Box::new(MultiGzDecoder::new(lines))),
         false => Sink::Plain(lines),
@@ -92,6 +100,9 @@ impl Sink {
 /// than that takes: its payload, at the end, may be large.
 struct Lines {
     records: Records,
+    /// Messages that the object's key says, and those that were met.
+    said: u64,
+    met: u64,
     partial: Vec<u8>,
     /// The length at which the fingerprint of a line that has not ended is looked for.
     look_at: usize,
@@ -100,8 +111,8 @@ struct Lines {
 }
 
 impl Lines {
-    fn new() -> Self {
-        Lines { records: Records::new(), partial: Vec::new(), look_at: LOOK_AT, known: false }
+    fn new(said: u64) -> Self {
+        Lines { records: Records::new(), said, met: 0, partial: Vec::new(), look_at: LOOK_AT, known: false }
     }
 
     /// Whether the last line has ended.
@@ -110,7 +121,18 @@ impl Lines {
     }
 
     fn line(&mut self, line: &[u8]) -> io::Result<()> {
-        let stamp = jsonl::fingerprint(line).map_err(|e| io::Error::other(e.to_string()))?;
+        self.keep(jsonl::fingerprint(line).map_err(|e| io::Error::other(e.to_string()))?)
+    }
+
+    fn keep(&mut self, stamp: Fingerprint) -> io::Result<()> {
+        if self.met == self.said {
+            let why = format!("it holds more messages than its name says ({})", self.said);
+            return Err(io::Error::other(why));
+        }
+        if self.records.len() == MOST_ENTRIES && !self.records.contains_key(&stamp.id.position) {
+            return Err(io::Error::other(format!("it holds more than {MOST_ENTRIES} entries, as none of ours does")));
+        }
+        self.met += 1;
         let record = self.records.entry(stamp.id.position).or_insert_with(|| Record {
             partition: stamp.id.partition,
             publish_time: stamp.publish_time,
@@ -136,7 +158,9 @@ impl Lines {
         let mut line = std::mem::take(&mut self.partial);
         line.extend_from_slice(tail);
         self.look_at = LOOK_AT;
-        self.line(&line)
+        let kept = self.line(&line);
+        self.give_back(line);
+        kept
     }
 
     /// A line goes on beyond `bytes`.
@@ -149,16 +173,23 @@ impl Lines {
             return Ok(());
         }
         let line = std::mem::take(&mut self.partial);
-        if self.line(&line).is_ok() {
+        if let Ok(stamp) = jsonl::fingerprint(&line) {
             (self.known, self.look_at) = (true, LOOK_AT);
-            return Ok(());
+            self.give_back(line);
+            return self.keep(stamp);
         }
-        if line.len() > MOST_HEAD_BYTES {
+        if line.len() >= MOST_HEAD_BYTES {
             return Err(io::Error::other("a line does not begin as one of ours"));
         }
-        self.look_at = line.len() * 2;
+        self.look_at = MOST_HEAD_BYTES.min(line.len() * 2);
         self.partial = line;
         Ok(())
+    }
+
+    /// The next line grows in the same memory: a buffer that grows anew is there twice.
+    fn give_back(&mut self, mut line: Vec<u8>) {
+        line.clear();
+        self.partial = line;
     }
 }
 

@@ -47,7 +47,7 @@ use serde::Serialize;
 
 use crate::message::{Body, Key, Message};
 
-pub use read::{Fingerprint, Record, fingerprint, read};
+pub use read::{Fingerprint, Name, Record, fingerprint, read};
 
 /// Writes the line of `message` to `out`, in pieces: no payload is copied as a whole.
 pub fn write(message: &Message<'_>, out: &mut impl Write) -> io::Result<()> {

@@ -173,7 +173,7 @@ fn kept(entry: &Entry) -> Result<(), String> {
             Err(error) => wrong = Some(format!("{message:?} does not come back: {}", error.chain())),
         }
         match jsonl::fingerprint(&line) {
-            Ok(print) if print.id == message.id && print.producer_name == message.producer_name => {}
+            Ok(print) if print.id == message.id && print.producer_name == message.producer_name.into() => {}
             other => wrong = Some(format!("{message:?} is taken for {other:?}")),
         }
     });

@@ -10,6 +10,7 @@ use tdmq_backup::testing::compose::sample;
 use tdmq_backup::{Entry, Position, Result};
 
 use crate::Parser;
+use crate::dice::Dice;
 use crate::mutate::mutated;
 
 const FOLDER: &str = "p/t/n/x/partition=-1/";
@@ -73,7 +74,14 @@ pub fn parsers() -> Vec<Parser> {
         Parser::new("heads", |dice| mutated(dice, &[HEAD.into()]), head),
         Parser::new("keys", move |dice| mutated(dice, &names), key_text),
         Parser::new("records", move |dice| mutated(dice, &lines), record),
-        Parser::new("objects", move |dice| mutated(dice, &objects), object),
+        Parser::new(
+            "objects",
+            move |dice| {
+                let said = [dice.pick(&[0, 0, 1, 2])];
+                [said.to_vec(), if dice.one_in(200) { bomb(dice) } else { mutated(dice, &objects) }].concat()
+            },
+            object,
+        ),
     ]
 }
 
@@ -101,6 +109,20 @@ fn objects() -> Vec<Vec<u8>> {
     std::io::Write::write_all(&mut gzip, &lines).unwrap();
     let gzip = gzip.finish().unwrap();
     vec![[gzip.clone(), gzip.clone()].concat(), gzip, lines]
+}
+
+/// What is small as gzip and large behind it: many records, long names, a line that does not end in time. Written line
+/// by line: what an input takes to be made is counted, too.
+fn bomb(dice: &mut Dice) -> Vec<u8> {
+    let (lines, length) = dice.pick(&[(400_000, 1), (5_000, 8 << 10), (9, 16 << 20), (1, 64 << 20)]);
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    let mut put = |bytes: &[u8]| std::io::Write::write_all(&mut gzip, bytes).unwrap();
+    for entry in 0..lines {
+        put(format!("{{\"id\":\"7:{entry}:-1\",\"publish_time\":1,\"producer_name\":\"").as_bytes());
+        (0..length / 1024).for_each(|_| put(&[b'p'; 1024]));
+        put(b"\",\"sequence_id\":1,\"text\":\"\"}\n");
+    }
+    gzip.finish().unwrap()
 }
 
 /// A head is refused, or it is written as it was read.
@@ -167,11 +189,16 @@ fn record(bytes: &[u8]) -> std::result::Result<(), String> {
     }
 }
 
-/// Whatever an object holds: it is never said to hold an entry that none of its lines says.
-fn object(bytes: &[u8]) -> std::result::Result<(), String> {
+/// Whatever an object holds: it is never said to hold an entry that none of its lines says, nor read where it has more
+/// lines than its key says. The first byte is how many those are.
+fn object(input: &[u8]) -> std::result::Result<(), String> {
+    let Some((said, bytes)) = input.split_first() else { return Ok(()) };
     let entries = entries();
+    let mut count = 0;
+    entries.iter().for_each(|entry| drop(entry.messages(|_| count += 1)));
+    let count = [count, 5_000, u64::MAX][usize::from(*said).min(2)];
     let gzip = bytes.starts_with(&[0x1f, 0x8b]);
-    let span = Span { first: Position::new(7, 0).into(), last: Position::new(7, 99).into(), count: 60 };
+    let span = Span { first: Position::new(7, 0).into(), last: Position::new(7, 99).into(), count };
     let name = key(FOLDER, &span, 0, if gzip { "jsonl.gz" } else { "jsonl" });
     let shelf = Shelf { bytes: bytes.to_vec(), keys: vec![name] };
     let mut catalogue = Catalogue::new(&shelf, FOLDER);
@@ -181,6 +208,9 @@ fn object(bytes: &[u8]) -> std::result::Result<(), String> {
             Ok(held) => held,
             Err(error) => return quiet(&error.chain()),
         };
+        if !gzip && bytes.iter().filter(|byte| **byte == b'\n').count() as u64 > count {
+            return Err(format!("more than {count} messages were read"));
+        }
         if !gzip && !matches!(held, Holding::Nothing) {
             let id = format!("\"{}:{}", entry.position, entry.partition);
             if !bytes.windows(id.len()).any(|window| window == id.as_bytes()) {

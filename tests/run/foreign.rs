@@ -1,5 +1,8 @@
 //! What else lies in the folder: markers, notes, copies, names that resemble ours, and three thousand objects.
 
+use std::io::Write;
+
+use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tdmq_backup::Position;
@@ -100,6 +103,64 @@ async fn a_file_under_the_very_name_of_an_object_stops_the_run_by_its_key_and_no
             assert_eq!((world.mark_delete(), world.bucket.read(&key).as_deref()), (at, Some(bytes)));
             assert_eq!(world.objects().len(), 2);
         }
+        world.bucket.remove(&key);
+        world.drain(3).await;
+        world.assert_exactly_once();
+    }
+}
+
+/// Small as gzip, and large behind it: half a million records, a producer's name of 300 MiB, and nine of 30 MiB.
+fn bombs(ledger: i64) -> [(&'static str, &'static str, Vec<u8>); 4] {
+    let start = |entry: usize| format!("{{\"id\":\"{ledger}:{entry}:-1\",\"publish_time\":1,\"producer_name\":\"");
+    let rest = "\",\"sequence_id\":1,\"text\":\"\"}\n";
+    let many = |file: &mut GzEncoder<Vec<u8>>, lines: usize, mib: usize| {
+        for entry in 1..=lines {
+            file.write_all(start(entry).as_bytes()).unwrap();
+            // Not as it stands in the line: it has to be copied to be read.
+            file.write_all(if mib > 0 { b"\\n" } else { b"p" }).unwrap();
+            (0..mib).for_each(|_| file.write_all(&[b'p'; 1 << 20]).unwrap());
+            file.write_all(rest.as_bytes()).unwrap();
+        }
+    };
+    let bomb = |make: &dyn Fn(&mut GzEncoder<Vec<u8>>)| {
+        let mut file = GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        make(&mut file);
+        file.finish().unwrap()
+    };
+    [
+        ("_2", "more messages than its name says (2)", bomb(&|file| many(file, 500_000, 0))),
+        ("_1000000", "more than 5000 entries", bomb(&|file| many(file, 500_000, 0))),
+        ("_2", "does not begin as one of ours", bomb(&|file| many(file, 1, 300))),
+        // Read, and not of these messages.
+        ("_9", "is not the message", bomb(&|file| many(file, 9, 30))),
+    ]
+}
+
+#[tokio::test]
+async fn an_object_that_becomes_large_when_it_is_read_ends_the_run_by_its_key_and_in_little_memory() {
+    let temporary = tempfile::tempdir().unwrap();
+    for (count, why, bytes) in bombs(Config::default().first_ledger) {
+        assert!(bytes.len() < 8 << 20, "{}", bytes.len());
+        let mut world = World::begun().await;
+        let at = world.mark_delete();
+        let ids = world.send(&[1, 1]);
+        let first = world.objects().remove(0);
+        let hour = &first[..=first.rfind('/').unwrap()];
+        let name = |at: Position| format!("{:019}-{:019}", at.ledger, at.entry);
+        let key = format!("{hour}{}_{}{count}.jsonl.gz", name(ids[0]), name(ids[1]));
+        world.bucket.plant(&key, &bytes, &[]).unwrap();
+        let mut program = world.program(temporary.path(), false);
+        let output = tokio::task::spawn_blocking(move || program.output().unwrap()).await.unwrap();
+        world.let_go().await;
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let error = &report["error"];
+        let peak = report["peak_memory_bytes"].as_u64().unwrap() >> 20;
+        assert!(peak < 96, "{count}: {peak} MiB, {error}");
+        let kind = if count == "_9" { "conflict" } else { "corrupt" };
+        assert_eq!((&report["outcome"], &error["kind"]), (&json!("failed"), &json!(kind)), "{report:#}");
+        let said = error["message"].as_str().unwrap();
+        assert!(said.contains(&key) && said.contains(why), "{said}");
+        assert_eq!((world.mark_delete(), world.objects().len()), (at, 2));
         world.bucket.remove(&key);
         world.drain(3).await;
         world.assert_exactly_once();

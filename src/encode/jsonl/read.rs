@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{self, Deserializer, IgnoredAny, MapAccess, Visitor};
+use sha2::{Digest, Sha256};
 
 use super::line::{self, Base64, Line};
 use crate::error::{Error, Kind, Result};
@@ -92,11 +93,40 @@ impl Record<'_> {
 pub struct Fingerprint {
     pub id: MessageId,
     pub publish_time: u64,
-    pub producer_name: String,
+    pub producer_name: Name,
     pub sequence_id: u64,
     pub first_chunk_id: Option<MessageId>,
     /// That its chunks had; of a message that came in one piece, none.
-    pub uuid: Option<String>,
+    pub uuid: Option<Name>,
+}
+
+/// The SHA-256 of a name. A producer chooses how long the name itself is, and thousands are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Name([u8; 32]);
+
+impl From<&str> for Name {
+    fn from(text: &str) -> Self {
+        Name(Sha256::digest(text).into())
+    }
+}
+
+/// Without a copy of the text.
+impl<'de> Deserialize<'de> for Name {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        struct Text;
+        impl Visitor<'_> for Text {
+            type Value = Name;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a name")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> std::result::Result<Name, E> {
+                Ok(text.into())
+            }
+        }
+        deserializer.deserialize_str(Text)
+    }
 }
 
 /// Reads only the fingerprint of a line, from as much of its beginning as comes before the payload: that is
@@ -118,10 +148,10 @@ pub fn fingerprint(line: &[u8]) -> Result<Fingerprint> {
 struct Seen {
     id: Option<Id>,
     publish_time: Option<u64>,
-    producer_name: Option<String>,
+    producer_name: Option<Name>,
     sequence_id: Option<u64>,
     first_chunk: Option<Id>,
-    uuid: Option<String>,
+    uuid: Option<Name>,
     /// All that stands before the payload was read: of a line that is cut off, a number may be, too.
     to_payload: bool,
 }

@@ -313,7 +313,7 @@ proptest! {
         let fingerprint = fingerprint(line.as_bytes()).unwrap();
         prop_assert_eq!((fingerprint.id, fingerprint.publish_time), (message.id, message.publish_time));
         prop_assert_eq!(fingerprint.first_chunk_id, message.chunks.as_ref().map(|chunks| chunks.first));
-        prop_assert_eq!(fingerprint.uuid.as_deref(), message.chunks.as_ref().map(|chunks| chunks.uuid));
-        prop_assert_eq!((&*fingerprint.producer_name, fingerprint.sequence_id), (message.producer_name, message.sequence_id));
+        prop_assert_eq!(fingerprint.uuid, message.chunks.as_ref().map(|chunks| Name::from(chunks.uuid)));
+        prop_assert_eq!((fingerprint.producer_name, fingerprint.sequence_id), (message.producer_name.into(), message.sequence_id));
     }
 }
