@@ -7,12 +7,13 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
+use md5::{Digest, Md5};
 use prost::Message as _;
 use pulsar::proto::{BaseCommand, base_command::Type};
-use tdmq_backup::encode::spool::Body;
+use tdmq_backup::encode::spool::{Body, PART, hex};
 use tdmq_backup::pulsar::{Cluster, Initial};
 use tdmq_backup::source::{Next, Source};
-use tdmq_backup::store::{Addressing, Expect, Keys, Limits, S3, Settings, Store, Upload};
+use tdmq_backup::store::{Addressing, Expect, Keys, Limits, S3, Settings, Store, Upload, UploadId};
 use tdmq_backup::testing::broker::{Broker, Config};
 use tdmq_backup::testing::compose::sample;
 use tdmq_backup::testing::http::Seen;
@@ -29,13 +30,20 @@ use crate::stored::quiet;
 
 thread_local! {
     static ANSWER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    static PARTS_ARE_TAKEN: Cell<bool> = const { Cell::new(false) };
 }
 
 fn runtime() -> Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-fn now_answered(_: &Seen) -> Vec<Step> {
+/// What is uploaded in parts is not stored before these are, so they are answered as they should be, where that is
+/// asked for.
+fn now_answered(seen: &Seen) -> Vec<Step> {
+    if PARTS_ARE_TAKEN.get() && seen.head.contains("partNumber=") {
+        let taken = http("200 OK", "ETag: \"1\"\r\nx-amz-server-side-encryption: aws:kms\r\n", "");
+        return vec![Step::Send(taken), Step::Close];
+    }
     vec![Step::Send(ANSWER.with_borrow(Vec::clone)), Step::Close]
 }
 
@@ -77,10 +85,21 @@ fn store() -> Parser {
     let upload = "<InitiateMultipartUploadResult><Bucket>b</Bucket><Key>k</Key><UploadId>u-1</UploadId>\
                   </InitiateMultipartUploadResult>";
     let tag = "ETag: \"1\"\r\nx-amz-meta-sha256: 00\r\nLast-Modified: Sat, 21 Nov 2026 10:00:00 GMT\r\n";
+    let small = Body::from(b"0123456789".to_vec());
+    let large = Body::from(vec![7; PART as usize + 1]);
+    let parts: Vec<u8> = large.parts().flat_map(|part| part.md5).collect();
+    let proofs = [format!("{}-2", hex(&Md5::digest(parts))), large.sha256_hex()];
+    let completed = format!(
+        "<CompleteMultipartUploadResult><Location>http://x/b/k</Location><Bucket>b</Bucket><Key>k</Key>\
+         <ETag>&quot;{}&quot;</ETag></CompleteMultipartUploadResult>",
+        proofs[0]
+    );
     let corpus = [
         http("200 OK", "Content-Type: application/xml\r\n", listing),
         http("200 OK", tag, "some bytes"),
         http("200 OK", "", upload),
+        http("200 OK", "", &completed),
+        http("200 OK", "", refusal),
         http("403 Forbidden", "x-amz-request-id: R\r\nRetry-After: 0\r\n", refusal),
         http("307 Temporary Redirect", "Location: http://127.0.0.1:1/x\r\n", refusal),
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nETag: \"2\"\r\n\r\n5\r\nabcde\r\n0\r\n\r\n".to_vec(),
@@ -97,22 +116,24 @@ fn store() -> Parser {
         sse: None,
         limits: Limits { tries: 1, progress: Duration::from_millis(500), ..Limits::default() },
     };
-    let input = move |dice: &mut Dice| [&[dice.roll(7) as u8][..], &mutated(dice, &corpus)].concat();
+    let input = move |dice: &mut Dice| [&[dice.roll(10) as u8][..], &mutated(dice, &corpus)].concat();
     let check = move |bytes: &[u8]| {
         let _ = &server;
         ANSWER.set(bytes.get(1..).unwrap_or_default().to_vec());
         let store = S3::new(settings.clone(), Clock::system()).map_err(|error| error.chain())?;
-        let body = Body::from(b"0123456789".to_vec());
+        let operation = bytes.first().copied().unwrap_or(0);
+        PARTS_ARE_TAKEN.set(operation == 8);
         let metadata = [("seq".to_owned(), "1".to_owned())];
         let upload = Upload {
             key: "p/k",
             content_type: "application/x-ndjson",
             content_encoding: None,
             metadata: &metadata,
-            body: &body,
+            body: if operation < 7 { &small } else { &large },
         };
+        let id = UploadId::new("u");
         let outcome = runtime.block_on(async {
-            match bytes.first().copied().unwrap_or(0) {
+            match operation {
                 0 => store.list("p/", None, 10).await.map(|(page, _)| {
                     assert!(page.iter().all(|listed| listed.key.starts_with("p/")), "{page:?}");
                 }),
@@ -120,7 +141,13 @@ fn store() -> Parser {
                 2 => store.look("p/k").await.map(drop),
                 3 => store.put(&upload, None).await,
                 4 => store.write_small("p/k", b"{}".to_vec(), Expect::Absent).await.map(drop),
-                5 => store.abort("p/k", &tdmq_backup::store::UploadId::new("u")).await,
+                5 => store.abort("p/k", &id).await,
+                7 => store.begin(&upload).await.map(drop),
+                8 => store.put(&upload, Some(&id)).await.map(|()| {
+                    let answer = String::from_utf8_lossy(&bytes[1..]).to_lowercase();
+                    assert!(proofs.iter().any(|proof| answer.contains(proof)), "stored, and nothing says so");
+                }),
+                9 => store.put(&upload, None).await,
                 _ => match store.open("p/k").await {
                     Ok(Some(mut download)) => loop {
                         match download.next().await {
