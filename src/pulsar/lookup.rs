@@ -198,18 +198,28 @@ impl<'r> Cluster<'r> {
             ..CommandLookupTopic::default()
         };
         connection.send(&BaseCommand { lookup_topic: Some(ask), ..command(Type::Lookup) }, &[]);
-        let answer = answer(connection, request_id, &doing).await?;
+        Answer::read(answer(connection, request_id, &doing).await?, &doing, self.who.tls.is_some())
+    }
+}
+
+enum Answer {
+    Here { broker: Address, proxied: bool },
+    Ask { broker: Address, proxied: bool, authoritative: bool },
+}
+
+impl Answer {
+    fn read(answer: BaseCommand, doing: &str, with_tls: bool) -> Result<Self> {
         let response = answer.lookup_topic_response.unwrap_or_default();
         let kind = response.response.and_then(|code| LookupType::try_from(code).ok());
         if kind == Some(LookupType::Failed) || kind.is_none() {
             let words = response.message.as_deref().unwrap_or_default();
-            return Err(refused(&doing, response.error.unwrap_or_default(), words));
+            return Err(refused(doing, response.error.unwrap_or_default(), words));
         }
         let (plain, tls) = (response.broker_service_url, response.broker_service_url_tls);
         let proxied = response.proxy_through_service_url.unwrap_or(false);
         let broker = match proxied {
-            true => Address::behind_proxy(&doing, [tls, plain])?,
-            false => Address::to_reach(&doing, plain, tls, self.who.tls.is_some())?,
+            true => Address::behind_proxy(doing, [tls, plain])?,
+            false => Address::to_reach(doing, plain, tls, with_tls)?,
         };
         Ok(match kind {
             Some(LookupType::Redirect) => {
@@ -250,19 +260,17 @@ async fn partitions(connection: &mut Connection, topic: &TopicName) -> Result<u3
     // An unknown field belongs inside the sub-message, so that is written by hand.
     let inner = [&ask.encode_to_vec()[..], DO_NOT_CREATE].concat();
     connection.send(&command(Type::PartitionedMetadata), &sub_message(Type::PartitionedMetadata as u32, &inner));
-    let answer = answer(connection, request_id, &doing).await?;
+    count(answer(connection, request_id, &doing).await?, &doing)
+}
+
+fn count(answer: BaseCommand, doing: &str) -> Result<u32> {
     let response = answer.partition_metadata_response.unwrap_or_default();
     match response.response {
         Some(code) if code == MetadataType::Failed as i32 => {
-            Err(refused(&doing, response.error.unwrap_or_default(), response.message.as_deref().unwrap_or_default()))
+            Err(refused(doing, response.error.unwrap_or_default(), response.message.as_deref().unwrap_or_default()))
         }
         _ => Ok(response.partitions.unwrap_or(0)),
     }
-}
-
-enum Answer {
-    Here { broker: Address, proxied: bool },
-    Ask { broker: Address, proxied: bool, authoritative: bool },
 }
 
 /// A sub-message field by hand: tag, length, bytes.
@@ -309,6 +317,17 @@ pub(crate) fn broker_in(answer: &[u8], with_tls: bool) -> Result<String> {
     let unreadable = |e| Error::new(Kind::Unavailable, "the answer is not what was expected").because(e);
     let Found { broker_url, broker_url_tls } = serde_json::from_slice(answer).map_err(unreadable)?;
     Ok(Address::to_reach("looking up", broker_url, broker_url_tls, with_tls)?.authority())
+}
+
+/// What an answer in the binary protocol says: the broker, or how many partitions there are.
+#[cfg(feature = "testing")]
+pub(crate) fn said(answer: BaseCommand, with_tls: bool) -> Result<String> {
+    if answer.r#type() == Type::PartitionedMetadataResponse {
+        return count(answer, "asking").map(|count| count.to_string());
+    }
+    match Answer::read(answer, "looking up", with_tls)? {
+        Answer::Here { broker, .. } | Answer::Ask { broker, .. } => Ok(broker.authority()),
+    }
 }
 
 fn url_part(text: &str) -> String {

@@ -43,6 +43,16 @@ pub fn entries(bytes: &[u8], most: usize) -> Result<Vec<Entry>> {
     }
 }
 
+/// What the frame of an answer to a lookup or to a question for partitions says: a broker's `host:port`, or a number.
+///
+/// Errors: as of the question. A frame that is not whole says nothing.
+pub fn said(frame: &[u8], with_tls: bool) -> Result<String> {
+    match frame::take(&mut BytesMut::from(frame), 5 << 20)? {
+        Ok(frame) => lookup::said(frame.command, with_tls),
+        Err(_) => Ok(String::new()),
+    }
+}
+
 /// The `host:port` that the answer to a lookup over HTTP names.
 ///
 /// Errors: as of the lookup.

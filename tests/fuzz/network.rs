@@ -1,7 +1,7 @@
 //! Answers on the wire, to the real clients: of a store, of a cluster over HTTP, of a broker.
 //!
 //! The broker is the embedded one behind a proxy that changes one of its frames, but for where a topic is served: nothing
-//! here may leave the loopback.
+//! here may leave the loopback. Those answers are changed where nobody follows them.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -9,7 +9,10 @@ use std::time::Duration;
 
 use md5::{Digest, Md5};
 use prost::Message as _;
-use pulsar::proto::{BaseCommand, base_command::Type};
+use pulsar::proto::{
+    BaseCommand, CommandLookupTopicResponse, CommandPartitionedTopicMetadataResponse, base_command::Type,
+    command_lookup_topic_response::LookupType, command_partitioned_topic_metadata_response::LookupType as MetadataType,
+};
 use tdmq_backup::encode::spool::{Body, PART, hex};
 use tdmq_backup::pulsar::{Cluster, Initial};
 use tdmq_backup::source::{Next, Source};
@@ -68,10 +71,62 @@ pub fn parsers() -> Vec<Parser> {
                 })
             },
         ),
+        answers(),
         store(),
         cluster(),
         broker(),
     ]
+}
+
+/// What a broker says of where a topic is served and of how many partitions it has: read, and nobody is connected to.
+fn answers() -> Parser {
+    let lookup = |code: LookupType, plain: &str, tls: Option<&str>, proxied| CommandLookupTopicResponse {
+        response: Some(code as i32),
+        request_id: 1,
+        broker_service_url: Some(plain.into()),
+        broker_service_url_tls: tls.map(str::to_owned),
+        authoritative: Some(true),
+        error: (code == LookupType::Failed).then_some(1),
+        message: Some("no such topic".into()),
+        proxy_through_service_url: Some(proxied),
+    };
+    let lookups = [
+        lookup(LookupType::Connect, "pulsar://127.0.0.1:6650", Some("pulsar+ssl://[::1]:6651"), false),
+        lookup(LookupType::Redirect, "pulsar://a.example:6650", None, false),
+        lookup(LookupType::Connect, "", Some("pulsar+ssl://b.example:1"), true),
+        lookup(LookupType::Failed, "", None, false),
+    ];
+    let count = |code: MetadataType| CommandPartitionedTopicMetadataResponse {
+        partitions: Some(4),
+        request_id: 1,
+        response: Some(code as i32),
+        error: (code == MetadataType::Failed).then_some(1),
+        message: Some("no such topic".into()),
+    };
+    let lookups = lookups.map(|answer| BaseCommand {
+        r#type: Type::LookupResponse as i32,
+        lookup_topic_response: Some(answer),
+        ..BaseCommand::default()
+    });
+    let counts = [MetadataType::Success, MetadataType::Failed].map(|code| BaseCommand {
+        r#type: Type::PartitionedMetadataResponse as i32,
+        partition_metadata_response: Some(count(code)),
+        ..BaseCommand::default()
+    });
+    let commands: Vec<Vec<u8>> = lookups.iter().chain(&counts).map(BaseCommand::encode_to_vec).collect();
+    let input = move |dice: &mut Dice| {
+        let command = mutated(dice, &commands);
+        let sizes = [command.len() as u32 + 4, command.len() as u32].map(u32::to_be_bytes).concat();
+        let frame = [sizes, command].concat();
+        if dice.one_in(5) { mutated(dice, &[frame]) } else { frame }
+    };
+    let check = |frame: &[u8]| {
+        [true, false].into_iter().try_for_each(|with_tls| match parsers::said(frame, with_tls) {
+            Ok(said) => quiet(&said),
+            Err(error) => quiet(&error.chain()),
+        })
+    };
+    Parser::new("answers", input, check)
 }
 
 /// Every operation of a store, answered by this.
