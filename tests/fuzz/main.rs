@@ -5,8 +5,9 @@
 //! ```
 //!
 //! `make fuzz INPUTS=…`: so many for each parser, and a share of that for those behind a socket. A plain test tries a
-//! fixed few. What fails prints the command that repeats it. Each past failure has a test of its own beside the code
-//! that was mended.
+//! fixed few. What fails prints the command that repeats it. Where the process itself dies (an abort, a stack that
+//! overflows), `target/tmp/fuzz` has the command that repeats the inputs it died of; after a run to its end it is gone.
+//! Each past failure has a test of its own beside the code that was mended.
 
 #[path = "../simulate/dice.rs"]
 mod dice;
@@ -38,6 +39,8 @@ const HANGS: Duration = Duration::from_secs(60);
 const MOST_MIB: u64 = 80;
 /// Inputs between two looks at the memory.
 const BETWEEN: u64 = 128;
+/// What is being tried, for whoever finds that the process died of it.
+const TRYING: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/fuzz");
 
 type Input = Box<dyn Fn(&mut Dice) -> Vec<u8>>;
 /// Tries one input; an error is a promise broken.
@@ -138,6 +141,7 @@ fn no_input_makes_a_parser_panic_or_wait_or_take_much_memory() {
             let end = from + if only.is_some() { inputs } else { inputs.div_ceil(parser.share).max(LEAST.min(inputs)) };
             for start in (from..end).step_by(BETWEEN as usize) {
                 let numbers = start..end.min(start + BETWEEN);
+                std::fs::write(TRYING, repeat(parser.name, seed, start, numbers.end - start) + "\n").unwrap();
                 let before = gauge::reset();
                 for number in numbers.clone() {
                     progress.store(number, Relaxed);
@@ -159,6 +163,7 @@ fn no_input_makes_a_parser_panic_or_wait_or_take_much_memory() {
         }
         drop(done);
     });
+    std::fs::remove_file(TRYING).unwrap();
     drop(std::panic::take_hook());
     for (name, number, why, input) in &failures {
         let shown: String = input.escape_ascii().to_string().chars().take(300).collect();
