@@ -176,7 +176,7 @@ impl<'a, S: Store> Catalogue<'a, S> {
         let mut stamps = Vec::new();
         for key in candidates {
             let Some(record) = self.records(&key).await?.get(&at) else { continue };
-            let end = if record.whole { u32::MAX } else { record.first + record.count };
+            let end = if record.whole { u32::MAX } else { record.first.saturating_add(record.count) };
             held.push(record.first..end);
             stamps.push((record.first, record.stamp(), key));
         }

@@ -109,8 +109,9 @@ async fn a_file_under_the_very_name_of_an_object_stops_the_run_by_its_key_and_no
     }
 }
 
-/// Small as gzip, and large behind it: half a million records, a producer's name of 300 MiB, and nine of 30 MiB.
-fn bombs(ledger: i64) -> [(&'static str, &'static str, Vec<u8>); 4] {
+/// Small as gzip, and large behind it: half a million records, a producer's name of 300 MiB, and nine of 30 MiB;
+/// an id and a number that are texts of 30 MiB.
+fn bombs(ledger: i64) -> [(&'static str, &'static str, Vec<u8>); 6] {
     let start = |entry: usize| format!("{{\"id\":\"{ledger}:{entry}:-1\",\"publish_time\":1,\"producer_name\":\"");
     let rest = "\",\"sequence_id\":1,\"text\":\"\"}\n";
     let many = |file: &mut GzEncoder<Vec<u8>>, lines: usize, mib: usize| {
@@ -122,6 +123,12 @@ fn bombs(ledger: i64) -> [(&'static str, &'static str, Vec<u8>); 4] {
             file.write_all(rest.as_bytes()).unwrap();
         }
     };
+    let text = |file: &mut GzEncoder<Vec<u8>>, before: &str| {
+        file.write_all(before.as_bytes()).unwrap();
+        file.write_all(b"\"\\n").unwrap();
+        (0..30).for_each(|_| file.write_all(&[b'p'; 1 << 20]).unwrap());
+        file.write_all(b"\"}\n").unwrap();
+    };
     let bomb = |make: &dyn Fn(&mut GzEncoder<Vec<u8>>)| {
         let mut file = GzEncoder::new(Vec::new(), flate2::Compression::fast());
         make(&mut file);
@@ -131,6 +138,8 @@ fn bombs(ledger: i64) -> [(&'static str, &'static str, Vec<u8>); 4] {
         ("_2", "more messages than its name says (2)", bomb(&|file| many(file, 500_000, 0))),
         ("_1000000", "more than 5000 entries", bomb(&|file| many(file, 500_000, 0))),
         ("_2", "does not begin as one of ours", bomb(&|file| many(file, 1, 300))),
+        ("_2", "not a record of this version", bomb(&|file| text(file, "{\"id\":"))),
+        ("_2", "not a record of this version", bomb(&|file| text(file, "{\"id\":\"1:1:1\",\"publish_time\":"))),
         // Read, and not of these messages.
         ("_9", "is not the message", bomb(&|file| many(file, 9, 30))),
     ]

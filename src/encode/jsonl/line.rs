@@ -4,7 +4,7 @@ use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde::de::{Deserializer, Error, MapAccess, Unexpected, Visitor};
+use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
@@ -56,15 +56,27 @@ fn even_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de R
 
 /// `ledger:entry:partition` or `ledger:entry:partition:batch`
 pub fn id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<MessageId, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    let parse = || {
-        let mut parts = text.splitn(4, ':');
-        let position = message::Position::new(parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
-        let partition = parts.next()?.parse().ok()?;
-        let batch_index = parts.next().map(str::parse).transpose().ok()?;
-        Some(MessageId { position, partition, batch_index })
-    };
-    parse().ok_or_else(|| D::Error::invalid_value(Unexpected::Str(&text), &"ledger:entry:partition[:batch]"))
+    struct Text;
+    impl Visitor<'_> for Text {
+        type Value = MessageId;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("ledger:entry:partition[:batch]")
+        }
+
+        // Neither copied nor repeated in an error: whoever wrote it chose how long it is.
+        fn visit_str<E: Error>(self, text: &str) -> Result<MessageId, E> {
+            let parse = || {
+                let mut parts = text.splitn(4, ':');
+                let position = message::Position::new(parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+                let partition = parts.next()?.parse().ok()?;
+                let batch_index = parts.next().map(str::parse).transpose().ok()?;
+                Some(MessageId { position, partition, batch_index })
+            };
+            parse().ok_or_else(|| E::custom("an id is not ledger:entry:partition[:batch]"))
+        }
+    }
+    deserializer.deserialize_str(Text)
 }
 
 pub fn some_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<MessageId>, D::Error> {

@@ -136,7 +136,7 @@ pub fn fingerprint(line: &[u8]) -> Result<Fingerprint> {
     let read = serde_json::Deserializer::from_slice(line).deserialize_map(&mut seen);
     let Seen { id, publish_time, producer_name, sequence_id, first_chunk, uuid, to_payload } = seen;
     match (id, publish_time, producer_name, sequence_id) {
-        (Some(Id(id)), Some(publish_time), Some(producer_name), Some(sequence_id)) if to_payload => {
+        (Some(Id(id)), Some(Number(publish_time)), Some(producer_name), Some(Number(sequence_id))) if to_payload => {
             let first_chunk_id = first_chunk.map(|Id(id)| id);
             Ok(Fingerprint { id, publish_time, producer_name, sequence_id, first_chunk_id, uuid })
         }
@@ -144,12 +144,38 @@ pub fn fingerprint(line: &[u8]) -> Result<Fingerprint> {
     }
 }
 
+/// With an error that does not repeat what stands in its place.
+struct Number(u64);
+
+impl<'de> Deserialize<'de> for Number {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        struct Digits;
+        impl Visitor<'_> for Digits {
+            type Value = Number;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number")
+            }
+
+            fn visit_u64<E: de::Error>(self, number: u64) -> std::result::Result<Number, E> {
+                Ok(Number(number))
+            }
+
+            fn visit_str<E: de::Error>(self, _: &str) -> std::result::Result<Number, E> {
+                Err(E::custom("a text stands where a number should"))
+            }
+        }
+        // Not `deserialize_u64`, which puts a text that it meets into its error.
+        deserializer.deserialize_any(Digits)
+    }
+}
+
 #[derive(Default)]
 struct Seen {
     id: Option<Id>,
-    publish_time: Option<u64>,
+    publish_time: Option<Number>,
     producer_name: Option<Name>,
-    sequence_id: Option<u64>,
+    sequence_id: Option<Number>,
     first_chunk: Option<Id>,
     uuid: Option<Name>,
     /// All that stands before the payload was read: of a line that is cut off, a number may be, too.
