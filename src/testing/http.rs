@@ -95,6 +95,11 @@ impl Http {
         lock(&self.shared.seen).clone()
     }
 
+    /// Lets go of the requests so far, whose bodies may be large.
+    pub fn forget(&self) {
+        lock(&self.shared.seen).clear();
+    }
+
     /// How many bytes the clients' sockets have taken.
     pub fn sent(&self) -> u64 {
         self.shared.sent.load(Relaxed)
