@@ -66,8 +66,6 @@ async fn a_message_whose_last_chunk_alone_is_stored_among_others_is_not_stored_a
     world.assert_every_entry_is_stored_once();
 }
 
-/// It lay behind what was stored, and expired before its message became whole.
-/// Its first part was stored; the rest of it expired.
 /// A run that had stored all loses its connection at the end; another one stores more meanwhile.
 #[tokio::test]
 async fn what_another_run_stored_is_not_named_as_missing() {
@@ -108,9 +106,6 @@ async fn a_message_that_is_given_up_does_not_cost_a_run_for_each_of_its_chunks()
     assert!(runs <= 3, "{runs} runs");
 }
 
-/// An open message that nobody completes, and ten minutes of log behind it that take longer to pass over than a
-/// run has: each run begins before it again.
-/// A producer whose clock is a day fast began a message and died: the log goes on for hours.
 /// Time to live between runs and inside them: what is not stored is named, what is stored is not.
 #[tokio::test]
 async fn in_random_histories_with_expiry_what_is_not_stored_is_named_and_nothing_else() {

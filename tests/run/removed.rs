@@ -84,7 +84,7 @@ async fn what_expires_days_after_it_was_stored_is_not_called_missing_though_noth
         world.drain(objects + 1).await;
         let said = |report: Report, when: &str| {
             assert_eq!((report.missing.len(), report.warnings.len()), (0, 0), "{objects}, {days}, {when}: {report:?}");
-            assert_eq!(report.error.is_none(), true, "{report:?}");
+            assert!(report.error.is_none(), "{report:?}");
         };
         for day in 1..=days {
             world.clock = Clock::starting_at(NOW + day * DAY_MS);

@@ -78,8 +78,11 @@ async fn an_announced_object_that_arrives_at_any_step_of_the_next_run_is_what_wa
                 break;
             }
             arrived += 1;
-            let lands =
-                move |state: &mut crate::world::State, _| flying.into_iter().for_each(|id| drop(state.land(id)));
+            let lands = move |state: &mut crate::world::State, _| {
+                flying.into_iter().for_each(|id| {
+                    state.land(id);
+                })
+            };
             history.run(&[0], None, step, lands).await;
             assert_eq!(history.broken(), Vec::<String>::new(), "dead after {dies}, arrived at {step}");
         }

@@ -117,7 +117,7 @@ impl fmt::Display for Verdict {
                 "; {given_up} records of broken messages, {lost_by_broker} confirmed messages lost by the broker"
             )?;
         }
-        self.problems.iter().try_for_each(|problem| write!(f, "\n  WRONG: {problem}"))
+        self.problems.iter().try_for_each(|problem| write!(f, "\ntorture:   WRONG: {problem}"))
     }
 }
 
