@@ -1,5 +1,6 @@
 //! One history: what is sent, what fails, which runs live, die, freeze and wake; then peace, and the reckoning.
 
+mod before;
 mod claims;
 mod meanwhile;
 mod reckoning;
@@ -69,6 +70,9 @@ pub async fn history(seed: u64) -> Verdict {
     let world = World::new(dice, settings, partitions);
     world.note(format!("seed {seed}: {settings:?}, {partitions} partitions, {rule:?}"));
     let mut history = History { world, rule, frozen: Vec::new(), chunks: Vec::new(), runs: 0 };
+    if history.world.state().dice.one_in(3) {
+        history.was_shared();
+    }
     let acts = 6 + history.roll(24);
     for _ in 0..acts {
         history.act().await;

@@ -124,13 +124,7 @@ impl Consumer {
                 Beginning::Latest | Beginning::Earliest => topic.beginning(),
             };
             let missing = topic.cursor.is_none();
-            let cursor = topic.cursor.get_or_insert(Cursor {
-                mark_delete: begins,
-                persisted: begins,
-                holder: None,
-                noticed_at: None,
-                furthest: begins,
-            });
+            let cursor = topic.cursor.get_or_insert(Cursor::at(begins));
             if cursor.noticed_at.is_some_and(|at| at <= now) {
                 (cursor.holder, cursor.noticed_at) = (None, None);
             }
@@ -251,7 +245,7 @@ impl Source for Consumer {
     }
 
     async fn seek(&mut self, to: Seek) -> Result<()> {
-        let run = self.world.run;
+        let (run, now) = (self.world.run, self.world.clock.now_ms());
         let sought = self
             .request(|state, _, topic| {
                 let topic = &mut state.topics[topic];
@@ -260,8 +254,7 @@ impl Source for Consumer {
                     Seek::Time(_) => unreachable!("a run finds the place beforehand"),
                     Seek::To(at) => topic.behind(at),
                 };
-                topic.move_cursor(run, at);
-                topic.log.iter_mut().for_each(|slot| slot.hole = false);
+                topic.move_cursor(run, at, now);
             })
             .await;
         self.forget();

@@ -57,6 +57,12 @@ pub struct Cursor {
     pub furthest: Position,
 }
 
+impl Cursor {
+    pub fn at(mark_delete: Position) -> Self {
+        Cursor { mark_delete, persisted: mark_delete, holder: None, noticed_at: None, furthest: mark_delete }
+    }
+}
+
 pub struct Topic {
     /// -1 for a topic without partitions.
     pub number: i32,
@@ -211,24 +217,44 @@ impl Topic {
         }
     }
 
-    /// The broker forgets what it had not written of the cursor.
-    pub fn forget(&mut self) {
-        if let Some(cursor) = &mut self.cursor {
-            cursor.mark_delete = cursor.persisted;
+    /// The broker forgets what it had not written of the cursor, and perhaps what was acknowledged one by one.
+    pub fn forget(&mut self, holes: bool) {
+        let Some(cursor) = &mut self.cursor else { return };
+        cursor.mark_delete = cursor.persisted;
+        for slot in self.log.iter_mut().filter(|slot| holes && slot.at > cursor.persisted) {
+            slot.excused |= std::mem::take(&mut slot.hole);
         }
     }
 
-    /// A cursor move that nobody confirmed by storing: what it passes over is somebody's wish.
-    pub fn move_cursor(&mut self, by: u64, to: Position) {
+    /// A cursor move that nobody confirmed by storing: what it passes over is somebody's wish. What it goes back over
+    /// is owed again from now on. What was acknowledged one by one comes again; nobody needs it but a run that asked for it.
+    pub fn move_cursor(&mut self, by: u64, to: Position, now_ms: u64) {
         let Some(cursor) = &mut self.cursor else { return };
         let from = cursor.mark_delete;
         cursor.mark_delete = to;
         cursor.persisted = to;
         cursor.furthest = cursor.furthest.max(to);
         for slot in &mut self.log {
-            slot.excused |= from < slot.at && slot.at <= to;
+            let again = to < slot.at && slot.at <= from;
+            if again && std::mem::take(&mut slot.excused) {
+                slot.accepted_ms = now_ms;
+            }
+            let passed = from < slot.at && slot.at <= to;
+            slot.excused |= passed || (by == NOBODY && slot.hole);
+            slot.hole &= slot.at <= to;
         }
         self.did(by, What::Passed { from, to });
+    }
+
+    /// Draws the mark-delete position over what was acknowledged one by one.
+    pub fn settle(&mut self) {
+        let Some(cursor) = &mut self.cursor else { return };
+        let from = self.log.partition_point(|slot| slot.at <= cursor.mark_delete);
+        for slot in self.log[from..].iter_mut().take_while(|slot| slot.hole) {
+            (slot.hole, slot.excused) = (false, true);
+            cursor.mark_delete = slot.at;
+            cursor.furthest = cursor.furthest.max(slot.at);
+        }
     }
 
     /// The broker removes all ledgers before this one, read or not.

@@ -308,6 +308,7 @@ impl State {
 
     /// The broker takes an acknowledgement: everything up to there must be stored.
     pub fn acknowledge(&mut self, by: u64, topic: usize, through: Position) {
+        let (written, at_once) = (!self.fails(60), self.calm || self.dice.one_in(2));
         let topic = &mut self.topics[topic];
         let Some(cursor) = &mut topic.cursor else { return };
         let from = cursor.mark_delete;
@@ -319,13 +320,20 @@ impl State {
                 self.broken.push(format!("{} was acknowledged and is not stored", slot.at));
             }
         }
-        cursor.mark_delete = through;
-        cursor.furthest = cursor.furthest.max(through);
-        // Written at most once a second, and the rest by and by; the broker may answer success and not write it.
-        if self.calm || self.dice.one_in(2) {
-            cursor.persisted = through;
+        // The broker may answer success and not move it; one that does not say where it stands is believed.
+        if written || !self.settings.says_cursor {
+            cursor.furthest = cursor.furthest.max(through);
+            topic.did(by, What::Passed { from, to: through });
         }
-        topic.did(by, What::Passed { from, to: through });
+        if written {
+            let cursor = topic.cursor.as_mut().unwrap();
+            cursor.mark_delete = through;
+            // Written at most once a second, and the rest by and by.
+            if at_once {
+                cursor.persisted = through;
+            }
+            topic.settle();
+        }
     }
 }
 

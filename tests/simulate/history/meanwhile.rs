@@ -79,7 +79,7 @@ pub(super) fn happens(state: &mut State, index: usize, what: u64, now: u64) {
     let count = state.topics[index].log.len();
     let at = roll(state, count.max(1));
     let wait = 100 + roll(state, 5000) as u64;
-    let (loses, notices) = (state.dice.one_in(2), state.dice.one_in(2));
+    let (loses, notices, holes) = (state.dice.one_in(2), state.dice.one_in(2), state.dice.one_in(2));
     let topic = &mut state.topics[index];
     let what = match what {
         // The broker crashes: what it had not written of the cursor is forgotten.
@@ -88,7 +88,7 @@ pub(super) fn happens(state: &mut State, index: usize, what: u64, now: u64) {
                 topic.let_go();
                 topic.down_until = now + wait;
                 if loses {
-                    topic.forget();
+                    topic.forget(holes);
                 }
             }
             format!("the broker crashes, and forgets: {loses}")
@@ -110,14 +110,14 @@ pub(super) fn happens(state: &mut State, index: usize, what: u64, now: u64) {
             let to = topic.behind(topic.log[at].at);
             topic.let_go();
             if to < topic.cursor.as_ref().unwrap().mark_delete {
-                topic.move_cursor(NOBODY, to);
+                topic.move_cursor(NOBODY, to, now);
             }
             format!("the cursor is moved back to {to}")
         }
         6 if count > 0 && topic.cursor.is_some() => {
             let to = topic.log[at].at;
             if to > topic.cursor.as_ref().unwrap().mark_delete && topic.blocked.is_none_or(|from| at < from) {
-                topic.move_cursor(NOBODY, to);
+                topic.move_cursor(NOBODY, to, now);
             }
             format!("everything up to {to} is skipped")
         }

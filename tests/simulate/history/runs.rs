@@ -21,6 +21,9 @@ use crate::store::Bucket;
 use crate::topic::Topic;
 use crate::world::{State, World};
 
+/// A run that sleeps while another one moves the cursor back, for its start, names as missing what it stores itself.
+const FROZEN_OVER_A_START: bool = false;
+
 pub struct Run {
     pub future: Pin<Box<dyn Future<Output = Report>>>,
     /// The partitions that it reads, as places in the world's list.
@@ -154,7 +157,18 @@ impl History {
         }
     }
 
+    /// Whether a start has been applied to all of these.
+    fn have_begun(&self, read: &[usize]) -> bool {
+        let state = self.world.state();
+        let head = |index: &usize| state.objects.get(&format!("{}_head.json", state.topics[*index].folder));
+        read.iter()
+            .all(|index| head(index).is_some_and(|head| !String::from_utf8_lossy(&head.bytes).contains("pending")))
+    }
+
     pub(super) async fn freeze(&mut self, read: &[usize]) {
+        if !FROZEN_OVER_A_START && !self.have_begun(read) {
+            return self.die(read, None).await;
+        }
         let after = 1 + self.roll(60);
         let mut run = self.begin(read, None);
         match drive(&self.world, &mut run, after).await {
