@@ -3,6 +3,7 @@
 mod before;
 mod claims;
 mod meanwhile;
+mod poison;
 mod reckoning;
 mod runs;
 mod sent;
@@ -16,12 +17,14 @@ use tdmq_backup::rule::Start;
 use tdmq_backup::testing::compose::{Composed, Composer, Draft};
 use tdmq_backup::{Kind, Position};
 
+use self::before::drawn_start;
 use self::meanwhile::happens;
 use self::runs::Run;
 use self::sent::{append_chunk, payload};
 use crate::dice::Dice;
+use crate::store::MOST_WRONG_MS;
 use crate::topic::ChunkOf;
-use crate::world::{Settings, World};
+use crate::world::{NOW, Settings, World};
 
 const SUBSCRIPTION: &str = "backup";
 const TICK: Duration = Duration::from_secs(5 * 60);
@@ -58,16 +61,18 @@ pub struct History {
 
 pub async fn history(seed: u64) -> Verdict {
     let mut dice = Dice::new(seed);
-    let settings =
-        Settings { conditional: !dice.one_in(4), says_cursor: !dice.one_in(6), part: dice.pick(&[300, 1 << 40]) };
-    let partitions = dice.pick(&[0, 0, 0, 2, 3, 2, 3, 6]);
-    let start = match settings.says_cursor {
-        true => dice.pick(&[Start::Continue, Start::Continue, Start::Earliest, Start::Latest]),
-        false => Start::Continue,
+    let settings = Settings {
+        conditional: !dice.one_in(4),
+        says_cursor: !dice.one_in(6),
+        part: dice.pick(&[300, 1 << 40]),
+        clocks: dice.pick(&[0, MOST_WRONG_MS]),
     };
-    let rule =
-        Rule { messages: 4, objects: 1 + dice.roll(3) as u32, bytes: 1 << 20, compression: Compression::Gzip, start };
+    let partitions = dice.pick(&[0, 0, 0, 2, 3, 2, 3, 6]);
+    let objects = 1 + dice.roll(3) as u32;
+    let mut rule =
+        Rule { messages: 4, objects, bytes: 1 << 20, compression: Compression::Gzip, start: Start::Continue };
     let world = World::new(dice, settings, partitions);
+    rule.start = drawn_start(&mut world.state(), NOW);
     world.note(format!("seed {seed}: {settings:?}, {partitions} partitions, {rule:?}"));
     let mut history = History { world, rule, frozen: Vec::new(), chunks: Vec::new(), runs: 0 };
     if history.world.state().dice.one_in(3) {
@@ -87,7 +92,7 @@ pub async fn history(seed: u64) -> Verdict {
 impl History {
     /// Nothing fails by itself.
     pub fn calm() -> Self {
-        let settings = Settings { conditional: true, says_cursor: true, part: u64::MAX };
+        let settings = Settings { conditional: true, says_cursor: true, part: u64::MAX, clocks: 0 };
         let rule =
             Rule { messages: 4, objects: 1, bytes: 1 << 20, compression: Compression::None, start: Start::Continue };
         let world = World::new(Dice::new(1), settings, 0);
@@ -164,6 +169,7 @@ impl History {
         // A message id is one partition's.
         let read = &if matches!(to, Start::Id(_)) { vec![index] } else { self.reads(index) }[..];
         let id = Some(format!("event {}", self.roll(6)));
+        read.iter().for_each(|index| self.world.state().topics[*index].moves = true);
         self.world.note(format!("an event asks to move {read:?} to {to}"));
         let seek = SeekEvent { to, confirm: SUBSCRIPTION.into(), id };
         match self.roll(2) {
@@ -174,11 +180,19 @@ impl History {
 
     fn edit(&mut self) {
         self.rule = Rule {
-            messages: 1 + self.roll(12),
+            messages: if self.roll(5) == 0 { 100 + self.roll(4900) } else { 1 + self.roll(12) },
             objects: 1 + self.roll(4) as u32,
-            bytes: if self.roll(4) == 0 { 400 + self.roll(2000) } else { 1 << 20 },
+            bytes: match self.roll(8) {
+                0 | 1 => 400 + self.roll(2000),
+                2 => 2000 + self.roll(60_000),
+                _ => 1 << 20,
+            },
             compression: if self.roll(2) == 0 { Compression::None } else { Compression::Gzip },
-            start: self.rule.start,
+            // Beside a run that sleeps over it, another start is what `FROZEN_OVER_A_START` says.
+            start: match self.frozen.is_empty() {
+                true => drawn_start(&mut self.world.state(), self.world.clock.now_ms()),
+                false => self.rule.start,
+            },
         };
         self.world.note(format!("{:?}", self.rule));
     }

@@ -12,8 +12,10 @@
 
 mod deeds;
 mod dice;
+mod heads;
 mod history;
 mod past;
+mod place;
 mod source;
 mod store;
 mod topic;

@@ -6,14 +6,13 @@ use std::time::Duration;
 
 use tdmq_backup::drain::Beginning;
 use tdmq_backup::object::Stored;
-use tdmq_backup::rule::Start;
 use tdmq_backup::schemas::Schema;
 use tdmq_backup::source::{Bounds, Next, Receipt, Seek, Source};
 use tdmq_backup::{Entry, Error, Kind, Position, Result};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use crate::deeds::{HELD, LOST, WENT_BACK, What};
-use crate::topic::Cursor;
+use crate::topic::{Cursor, Slot};
 use crate::world::{State, World};
 
 const MOST_TRIES: u32 = 20;
@@ -35,45 +34,8 @@ pub struct Consumer {
     first_from: Option<Position>,
 }
 
-fn lost() -> Error {
+pub fn lost() -> Error {
     Error::new(Kind::Unavailable, LOST)
-}
-
-impl World {
-    /// Where a subscription that begins at `start` would stand.
-    pub async fn place(&self, topic: usize, start: Start, until: Instant) -> Result<Option<Position>> {
-        let placing = async {
-            self.step().await;
-            self.step().await;
-            let mut state = self.state();
-            if state.fails(20) {
-                return Err(lost());
-            }
-            let says_cursor = state.settings.says_cursor;
-            let topic = &state.topics[topic];
-            if !topic.born {
-                return Ok(None);
-            }
-            if !says_cursor {
-                return Err(Error::new(Kind::Invalid, "the broker does not say where a subscription stands"));
-            }
-            let last = topic.last();
-            Ok(Some(match start {
-                Start::Latest if last.entry >= 0 => last,
-                Start::Latest | Start::Earliest | Start::Continue => topic.beginning(),
-                Start::Timestamp(ms) => {
-                    let first = topic.log.iter().find(|slot| !slot.gone && slot.composed.timestamp() >= ms);
-                    first.map_or(last, |slot| topic.behind(slot.at))
-                }
-                Start::Id(at) => match topic.log.iter().find(|slot| slot.at == at && !slot.gone) {
-                    Some(slot) => topic.behind(slot.at),
-                    None => return Err(Error::new(Kind::Invalid, "there is no such message")),
-                },
-            }))
-        };
-        let placed = timeout_at(until, placing).await.unwrap_or_else(|_| Err(lost()));
-        self.told(topic, placed)
-    }
 }
 
 impl Consumer {
@@ -135,7 +97,9 @@ impl Consumer {
             self.id = id;
             topic.did(self.world.run, What::Attached);
             if missing {
-                topic.log.iter_mut().filter(|slot| slot.at <= begins).for_each(|slot| slot.excused = true);
+                // What the rule begins behind is not owed. It may have to go back there first.
+                let from = topic.start.unwrap_or(begins).min(begins);
+                topic.log.iter_mut().filter(|slot| slot.at <= from).for_each(|slot| slot.excused = true);
             }
         }
         self.attached = true;
@@ -247,13 +211,24 @@ impl Source for Consumer {
     async fn seek(&mut self, to: Seek) -> Result<()> {
         let (run, now) = (self.world.run, self.world.clock.now_ms());
         let sought = self
-            .request(|state, _, topic| {
-                let topic = &mut state.topics[topic];
+            .request(|state, _, index| {
+                let topic = &mut state.topics[index];
                 let at = match to {
                     Seek::Earliest => topic.beginning(),
                     Seek::Time(_) => unreachable!("a run finds the place beforehand"),
                     Seek::To(at) => topic.behind(at),
                 };
+                let stands = topic.cursor.as_ref().unwrap().mark_delete;
+                let passes = |slot: &&Slot| stands < slot.at && slot.at <= at && slot.is_owed();
+                match topic.log.iter().find(passes).map(|slot| slot.at) {
+                    Some(owed) if !topic.moves => state.broken.push(format!("a start passes over {owed}")),
+                    _ => {}
+                }
+                let topic = &mut state.topics[index];
+                if topic.moves {
+                    // Where an event asked for a move, nothing before its place is owed.
+                    topic.log.iter_mut().filter(|slot| slot.at <= at).for_each(|slot| slot.excused = true);
+                }
                 topic.move_cursor(run, at, now);
             })
             .await;

@@ -12,8 +12,10 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::deeds::{UNANSWERED, UNAVAILABLE, UPLOAD_ENDED};
 use crate::world::{Expected, Flying, Landed, World};
 
-/// How long after its writer gave up a write may still arrive.
+/// How long after its writer's deadline, as each reads its own clock, a run takes a write to arrive no more.
 pub const LATE_MS: u64 = 15 * 60 * 1000;
+/// By how much a machine's clock may be wrong: of that time, two of them may take twice as much.
+pub const MOST_WRONG_MS: u64 = 3 * 60 * 1000;
 
 #[derive(Clone)]
 pub struct Bucket {
@@ -112,7 +114,7 @@ impl Bucket {
 
     fn late(&self) -> u64 {
         let left = self.until.saturating_duration_since(self.world.clock.now());
-        self.world.clock.now_ms() + left.as_millis() as u64 + LATE_MS
+        self.world.clock.now_ms() + left.as_millis() as u64 + LATE_MS - 2 * MOST_WRONG_MS
     }
 }
 

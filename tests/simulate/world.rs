@@ -9,13 +9,13 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
-use tdmq_backup::head::Head;
 use tdmq_backup::span::Span;
 use tdmq_backup::{Clock, Error, Position};
 use tokio::time::sleep;
 
 use crate::deeds::{NOBODY, What};
 use crate::dice::Dice;
+use crate::heads::{announced, begins};
 use crate::topic::{Slot, Topic};
 
 /// 2026-11-21T10:00:00Z
@@ -32,6 +32,8 @@ pub struct Settings {
     pub says_cursor: bool,
     /// Objects longer than this go up in parts.
     pub part: u64,
+    /// By how much machines' clocks are wrong, at most (ms).
+    pub clocks: u64,
 }
 
 pub struct Object {
@@ -199,6 +201,9 @@ impl State {
             }
             topic.did(by, if is_head { What::Head(announced(&bytes)) } else { What::Object(key.clone()) });
         }
+        if is_head && let Some(topic) = self.topics.iter_mut().find(|topic| key.starts_with(&topic.folder)) {
+            topic.start = begins(&bytes).or(topic.start);
+        }
         let tag = self.number();
         if !is_head {
             match self.objects.get(&key) {
@@ -335,12 +340,6 @@ impl State {
             topic.settle();
         }
     }
-}
-
-/// The object that a head announces, and until when.
-fn announced(head: &[u8]) -> Option<(Span, u64)> {
-    let head: Head = serde_json::from_slice(head).expect("a run writes heads that it can read");
-    head.next.map(|next| (next.span, next.until))
 }
 
 /// `ledger:entry:partition`, and `:batch`.

@@ -1,7 +1,11 @@
 //! What was there before the rule began.
 
+use tdmq_backup::Position;
+use tdmq_backup::rule::Start;
+
 use super::History;
 use crate::topic::Cursor;
+use crate::world::State;
 
 impl History {
     /// The subscription was shared: it stands anywhere, and of what is behind others acknowledged some one by one.
@@ -36,5 +40,25 @@ impl History {
         state
             .log
             .push(format!("the subscription of {index} was shared and stands at {stands}, holes {}", holes.join(" ")));
+    }
+}
+
+/// Where a rule says that it begins: anywhere that the broker can say, also where there is nothing.
+pub(super) fn drawn_start(state: &mut State, now: u64) -> Start {
+    if !state.settings.says_cursor {
+        return state.dice.pick(&[Start::Continue, Start::Earliest]);
+    }
+    let only = state.topics.len() == 1;
+    match state.dice.roll(10) {
+        0..4 => Start::Continue,
+        4 | 5 => Start::Earliest,
+        6 => Start::Latest,
+        // A message id is one partition's.
+        7 if only => {
+            let first = state.topics[0].beginning();
+            let seen = state.topics[0].log.iter().map(|slot| slot.at).nth(state.dice.roll(30) as usize);
+            Start::Id(seen.unwrap_or(Position::new(first.ledger, state.dice.roll(4) as i64)))
+        }
+        _ => Start::Timestamp(now + 20 * 60_000 - state.dice.roll(60 * 60_000)),
     }
 }

@@ -116,6 +116,7 @@ pub(super) fn falsely_skipped(run: &Run, report: &Report, state: &State) -> Opti
     let (mut came, mut acknowledged, mut passed) = (0, 0, 0);
     for topic in run.read.iter().map(|index| &state.topics[*index]) {
         let stored = |it: &What| if let What::CameStored(at) = it { Some(*at) } else { None };
+        // What it had acknowledged before it came, it stored itself.
         let passed_over = |at: &Position, what| pass(what).is_some_and(|(from, to)| from < *at && *at <= to);
         let passes = |at: &&Position, own| {
             let since = run.deeds(topic, own).skip_while(|it| own && stored(it) != Some(**at));

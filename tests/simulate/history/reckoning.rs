@@ -15,7 +15,7 @@ use crate::world::{Object, State};
 impl History {
     /// What the report says is so.
     pub(super) fn check(&mut self, run: &Run, report: &Report) {
-        let now = self.world.clock.now_ms();
+        let now = run.clock.now_ms();
         let mut state = self.world.state();
         let state = &mut *state;
         let error = report.error.as_ref().map(|error| &error.message);
@@ -66,7 +66,12 @@ impl History {
         }
         for missing in &report.missing {
             let kept = |slot: &&Slot| {
-                missing.first <= slot.at && slot.at <= missing.last && slot.is_stored() && !slot.gone && !slot.excused
+                missing.first <= slot.at
+                    && slot.at <= missing.last
+                    && slot.is_stored()
+                    && !slot.gone
+                    && !slot.excused
+                    && !slot.hole
             };
             let topic = of(missing.partition);
             for slot in topic.log.iter().filter(kept) {

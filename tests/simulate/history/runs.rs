@@ -10,8 +10,9 @@ use tdmq_backup::drain::{self, Job, Progress, Siblings, last_answers};
 use tdmq_backup::event::SeekEvent;
 use tdmq_backup::head::Owner;
 use tdmq_backup::report::Report;
+use tdmq_backup::rule::Start;
 use tdmq_backup::run::partitions::in_turn;
-use tdmq_backup::{Error, Kind};
+use tdmq_backup::{Clock, Error, Kind};
 use tokio::time::{Instant, timeout_at};
 
 use super::{History, SUBSCRIPTION, TICK};
@@ -28,12 +29,13 @@ pub struct Run {
     pub future: Pin<Box<dyn Future<Output = Report>>>,
     /// The partitions that it reads, as places in the world's list.
     pub read: Vec<usize>,
-    /// Its number, and when it began (ms).
     pub number: u64,
+    /// Its machine's, and when it began by that (ms).
+    pub clock: Clock,
     pub began: u64,
     /// How many deeds there were then on each partition that it reads.
     since: Vec<usize>,
-    /// ms
+    /// By its clock, in ms.
     pub deadline: u64,
     /// Slept meanwhile: a deadline cannot be kept then.
     pub slept: bool,
@@ -65,36 +67,45 @@ impl History {
     pub(super) fn begin_for(&mut self, read: &[usize], seek: Option<SeekEvent>, time: Duration) -> Run {
         self.runs += 1;
         let world = self.world.of_run(self.runs);
-        let (number, began) = (world.run, world.clock.now_ms());
+        let (number, clock, ahead) = self.machine(&world);
+        let began = clock.now_ms();
         let since = read.iter().map(|index| world.state().topics[*index].deeds.len()).collect();
         let started = world.clock.now();
         let deadline = started + time;
         let jobs = self.jobs(read, seek, started, deadline);
         let (store_by, broker_by) = last_answers(deadline, started);
-        let deadline = world.clock.now_ms() + time.as_millis() as u64;
+        let deadline = began + time.as_millis() as u64;
         let future = Box::pin(async move {
-            let clock = &world.clock;
             let one = async |job: &Job, watch: &mut dyn FnMut(Progress)| {
                 let index = job.owner.partition.max(0) as usize;
                 let store = Bucket { world: world.clone(), topic: index, until: store_by };
                 let place = async |start| world.place(index, start, broker_by).await;
                 let attach = async |beginning| Consumer::attach(world.clone(), index, beginning, broker_by).await;
                 let report = Report::new("orders", job.owner.topic.clone(), SUBSCRIPTION, Vec::new());
-                drain::run(job, &store, place, attach, clock, report, watch).await
+                drain::run(job, &store, place, attach, &clock, report, watch).await
             };
             let asked_at = clock.now_ms();
             if let [job] = &jobs[..] {
-                return one(job, &mut |_| {}).await;
+                return by_the_brokers_clock(one(job, &mut |_| {}).await, ahead);
             }
             let mut report = Report::new("orders", "persistent://t/n/orders".into(), SUBSCRIPTION, Vec::new());
             if timeout_at(broker_by, world.step()).await.is_err() {
                 report.failed(&Error::new(Kind::Unavailable, "nobody says how many partitions there are"));
                 return report;
             }
-            in_turn(jobs, asked_at, clock, one, &mut report, &mut |_| {}).await;
-            report
+            in_turn(jobs, asked_at, &clock, one, &mut report, &mut |_| {}).await;
+            by_the_brokers_clock(report, ahead)
         });
-        Run { future, read: read.to_vec(), number, began, since, deadline, slept: false }
+        Run { future, read: read.to_vec(), number, clock, began, since, deadline, slept: false }
+    }
+
+    /// The number of a run, and its machine's clock, with how many ms it is ahead.
+    fn machine(&self, world: &World) -> (u64, Clock, u64) {
+        let now = world.clock.now_ms();
+        let mut state = world.state();
+        let wrong = state.settings.clocks;
+        let shows = now - wrong + state.dice.roll(2 * wrong + 1);
+        (world.run, Clock::starting_at(shows), shows.saturating_sub(now))
     }
 
     fn jobs(&self, read: &[usize], seek: Option<SeekEvent>, started: Instant, deadline: Instant) -> Vec<Job> {
@@ -166,7 +177,7 @@ impl History {
     }
 
     pub(super) async fn freeze(&mut self, read: &[usize]) {
-        if !FROZEN_OVER_A_START && !self.have_begun(read) {
+        if !FROZEN_OVER_A_START && self.rule.start != Start::Continue && !self.have_begun(read) {
             return self.die(read, None).await;
         }
         let after = 1 + self.roll(60);
@@ -200,6 +211,15 @@ impl History {
             None => self.frozen.push(run),
         }
     }
+}
+
+/// What is complete, it says by its own clock; entries are accepted by the broker's.
+fn by_the_brokers_clock(mut report: Report, ahead: u64) -> Report {
+    let parts = report.partitions.iter_mut().map(|one| &mut one.complete_through);
+    for through in parts.chain([&mut report.complete_through]).flatten() {
+        *through -= ahead;
+    }
+    report
 }
 
 /// Lets a run make so many steps. `None` where it is not at its end then.

@@ -1,8 +1,9 @@
 //! What producers send.
 
-use tdmq_backup::testing::compose::{Composed, Composer, Draft};
+use tdmq_backup::testing::compose::{Composed, Composer, Compression, Draft};
 
 use super::History;
+use super::poison::{compression, poisoned, spoil};
 use crate::topic::{ChunkOf, Slot};
 use crate::world::State;
 
@@ -44,27 +45,34 @@ impl History {
                 }
                 kind => {
                     let members = match kind {
-                        4 => 1 + state.dice.roll(14) as usize,
-                        5..9 => 2 + state.dice.roll(3) as usize,
-                        _ => 1,
+                        4 => Some(1 + state.dice.roll(14)),
+                        5..=8 => Some(2 + state.dice.roll(3)),
+                        10 if state.dice.one_in(60) => Some(200 + state.dice.roll(800)),
+                        _ => None,
                     };
-                    let poison = kind == 9;
-                    let payloads: Vec<String> = (0..members).map(|_| payload(&mut state, 20)).collect();
+                    let long = state.dice.one_in(80);
+                    let size = if long { state.dice.roll(20_000) as usize } else { 20 };
+                    let payloads: Vec<String> = (0..members.unwrap_or(1))
+                        .map(|member| payload(&mut state, if member == 0 { size } else { 20 }))
+                        .collect();
                     // Some producers' clocks are ahead.
                     let ahead = if state.dice.one_in(8) { state.dice.roll(9 * 60_000) } else { 0 };
-                    let sequence = state.topics[index].log.len() as u64 * 100;
-                    let mut composer = Composer::new("producer").at(now + ahead).sequence(sequence);
+                    let sequence = state.topics[index].log.len() as u64 * 1000;
+                    let compression = compression(&mut state.dice, 6);
+                    let mut composer =
+                        Composer::new("producer").at(now + ahead).sequence(sequence).compression(compression);
                     let mut drafts = payloads.iter().map(|payload| Draft::new(payload.as_str()));
                     let mut composed = match members {
-                        1 => composer.single(drafts.next().unwrap()),
-                        _ => composer.batch(drafts),
+                        None => composer.single(drafts.next().unwrap()),
+                        Some(_) => composer.batch(drafts),
                     };
+                    let poison = kind == 9;
                     if poison {
-                        composed.metadata.compression = Some(77);
+                        poisoned(&mut state.dice, &mut composed);
                     }
+                    sent.push(members.map_or("1".to_owned(), |members| format!("[{members}]")));
                     let slot: &mut Slot = state.topics[index].append(now, composed, payloads);
                     slot.poison = poison;
-                    sent.push(members.to_string());
                 }
             }
         }
@@ -78,16 +86,24 @@ pub(super) fn payload(state: &mut State, size: usize) -> String {
     format!("{{\"n\":{},\"pad\":\"{}\"}}", state.number(), "x".repeat(size))
 }
 
+/// One message in `of` chunks, or a few less.
 fn chunks(state: &mut State, producer: &str, of: usize, now: u64) -> Vec<(Composed, ChunkOf)> {
-    let whole = payload(state, 30 * of);
+    let text = payload(state, 30 * of);
     let uuid = format!("{producer}-{}", state.number());
-    let size = whole.len().div_ceil(of);
-    let chunks = Composer::new(producer).at(now).chunks(Draft::new(whole.as_str()), size, &uuid);
+    let spoilt = state.dice.one_in(5);
+    let compression = if spoilt { Compression::Zlib } else { compression(&mut state.dice, 3) };
+    let mut composer = Composer::new(producer).at(now).compression(compression);
+    let length = composer.single(Draft::new(text.as_str())).payload.len();
+    let mut chunks = composer.chunks(Draft::new(text.as_str()), length.div_ceil(of), &uuid);
+    if spoilt {
+        spoil(&mut state.dice, &mut chunks);
+    }
+    let whole = if spoilt { "never".to_owned() } else { text };
     chunks.into_iter().map(|chunk| (chunk, ChunkOf { uuid: uuid.clone(), whole: whole.clone() })).collect()
 }
 
 pub(super) fn append_chunk(state: &mut State, index: usize, (mut composed, of): (Composed, ChunkOf), now: u64) {
     composed.metadata.publish_time = now;
-    let part = String::from_utf8(composed.payload.to_vec()).unwrap();
+    let part = String::from_utf8_lossy(&composed.payload).into_owned();
     state.topics[index].append(now, composed, vec![part]).chunk = Some(of);
 }
