@@ -89,8 +89,11 @@ fn timer(fields: &Map<String, Value>) -> Result<Event, String> {
         return Err(r#"is of another "Type" than "Timer""#.into());
     }
     let name = text(fields, "TriggerName")?;
-    if name.is_some_and(|name| name.len() > LONGEST_NAME || name.chars().any(char::is_control)) {
-        return Err(format!("has a \"TriggerName\" of more than {LONGEST_NAME} bytes, or with control characters"));
+    if name.is_some_and(|name| name.len() > LONGEST_NAME) {
+        return Err(format!("has a \"TriggerName\" of more than {LONGEST_NAME} bytes"));
+    }
+    if name.is_some_and(|name| name.chars().any(char::is_control)) {
+        return Err("has a \"TriggerName\" with control characters".into());
     }
     let time = time(fields, "Time")?;
     let mut wish = match text(fields, "Message")? {

@@ -72,9 +72,8 @@ impl Head {
     }
 
     pub fn remember(&mut self, event: Obeyed) {
-        if !self.obeyed.contains(&event) {
-            self.obeyed.push(event);
-        }
+        self.obeyed.retain(|known| *known != event);
+        self.obeyed.push(event);
         let surplus = self.obeyed.len().saturating_sub(MOST_OBEYED);
         self.obeyed.drain(..surplus);
     }

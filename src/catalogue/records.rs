@@ -12,10 +12,10 @@ use crate::rule::Rule;
 use crate::span::Span;
 use crate::store::Store;
 
-/// A line whose fingerprint does not stand within this is not one of ours: what comes before it is at most
-/// an entry's metadata, 5 MiB by default, and JSON makes six bytes of a control character.
+/// A line whose fingerprint does not stand within this is not read: before it are an entry's metadata, of 5 MiB by
+/// default, of which JSON makes six times as much at most; or a message's own key and properties, which have no bound.
 const MOST_HEAD_BYTES: usize = 32 << 20;
-/// Only the messages of one entry were ever more in one object.
+/// An object has so many messages at most, or those of one entry.
 const MOST_ENTRIES: usize = Rule::MAX_MESSAGES as usize;
 /// Most lines are shorter.
 const LOOK_AT: usize = 64 << 10;

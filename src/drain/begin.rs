@@ -5,15 +5,15 @@
 //! over. Each head says how many partitions the topic had when the rule began, so a run that dies between
 //! two partitions, or gets no turn for one, changes nothing for those that are left.
 //!
-//! An event moves the cursors that there are when it comes. Of a timer that keeps its message a later partition
-//! therefore takes over that the others have obeyed it, and one that nobody has written to notes it.
+//! An event moves the cursors that there are when it comes. A partition that was added later counts the events that
+//! the others obeyed as its own, and the one that its first run comes with; one that nobody has written to notes it.
 
 use std::rc::Rc;
 
 use tokio::sync::OnceCell;
 
 use crate::clock::Clock;
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::event::SeekEvent;
 use crate::head::{HeadFile, Obeyed, Owner};
 use crate::report::{Report, Stop};
@@ -25,50 +25,68 @@ use super::Job;
 #[derive(Debug)]
 pub struct Siblings {
     count: u32,
-    began: OnceCell<Option<Began>>,
-}
-
-/// What their heads say of the rule's beginning.
-#[derive(Clone, Debug)]
-struct Began {
-    /// How many partitions there were.
-    with: u32,
-    /// Events since.
-    obeyed: Vec<Obeyed>,
+    began_with: OnceCell<Option<u32>>,
+    obeyed: OnceCell<Vec<Obeyed>>,
 }
 
 impl Siblings {
     pub fn new(count: u32) -> Rc<Self> {
-        Rc::new(Siblings { count, began: OnceCell::new() })
+        Rc::new(Siblings { count, began_with: OnceCell::new(), obeyed: OnceCell::new() })
     }
 }
 
 impl Job {
-    /// Of this partition, which has no head: the events that the others obeyed, if it was added after the rule began;
-    /// and how many partitions there were then.
+    /// Of this partition, which has no head: if it was added after the rule began, the events that are not for it; and
+    /// how many partitions there were then.
     pub(super) async fn appeared_later(&self, store: &impl Store) -> Result<(Option<Vec<Obeyed>>, Option<u32>)> {
         let Some(siblings) = &self.siblings else { return Ok((None, None)) };
-        let began = siblings.began.get_or_try_init(|| self.began(siblings.count, store)).await?;
-        let later = began.as_ref().filter(|began| i64::from(self.owner.partition) >= i64::from(began.with));
-        let with = began.as_ref().map_or(siblings.count, |began| began.with);
-        Ok((later.map(|began| began.obeyed.clone()), Some(with)))
+        let began_with = *siblings.began_with.get_or_try_init(|| self.began_with(siblings.count, store)).await?;
+        let with = Some(began_with.unwrap_or(siblings.count));
+        if began_with.is_none_or(|count| i64::from(self.owner.partition) < i64::from(count)) {
+            return Ok((None, with));
+        }
+        let mut events = siblings.obeyed.get_or_try_init(|| self.obeyed(siblings.count, store)).await?.clone();
+        events.extend(self.named());
+        Ok((Some(events), with))
     }
 
-    /// How the rule began; `None` where none of so many partitions has a head yet. A head that does not say with how
-    /// many is one of a rule that named a single partition: then every other one came later.
-    async fn began(&self, count: u32, store: &impl Store) -> Result<Option<Began>> {
-        let mut began: Option<Began> = None;
+    /// How many partitions there were when the rule began; `None` where none of so many has a head yet. A
+    /// head that does not say is one of a rule that named a single partition: then every other one came later.
+    async fn began_with(&self, count: u32, store: &impl Store) -> Result<Option<u32>> {
         for number in 0..count {
             let (folder, owner) = self.sibling(number);
-            let Some(HeadFile { head, .. }) = HeadFile::read(store, &folder, &owner).await? else { continue };
-            let with = head.partitions.unwrap_or(0);
-            began.get_or_insert(Began { with, obeyed: Vec::new() }).obeyed.extend(head.events());
-            // Any of them may have had no turn yet.
-            if self.seek.is_none() {
-                break;
+            if let Some(found) = HeadFile::read(store, &folder, &owner).await? {
+                return Ok(Some(found.head.partitions.unwrap_or(0)));
             }
         }
-        Ok(began)
+        Ok(None)
+    }
+
+    /// The events of all heads: any of them may have had no turn for one. What cannot be read is its own partition's
+    /// affair.
+    async fn obeyed(&self, count: u32, store: &impl Store) -> Result<Vec<Obeyed>> {
+        let mut obeyed = Vec::new();
+        for number in 0..count {
+            let (folder, owner) = self.sibling(number);
+            match HeadFile::read(store, &folder, &owner).await {
+                Ok(found) => {
+                    for event in found.iter().flat_map(|found| found.head.events()) {
+                        if !obeyed.contains(&event) {
+                            obeyed.push(event);
+                        }
+                    }
+                }
+                Err(error) if matches!(error.kind(), Kind::Corrupt | Kind::Invalid) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(obeyed)
+    }
+
+    /// The event that this run comes with, if it has a name.
+    fn named(&self) -> Option<Obeyed> {
+        let SeekEvent { to, id, .. } = self.seek.as_ref()?;
+        Some(Obeyed { asked: to.to_string(), event: id.clone()? })
     }
 
     /// Folder and owner of another partition: they differ from this one's in the number alone.
@@ -101,9 +119,7 @@ impl Job {
         }
         let now = clock.now_ms();
         let mut noted = head.head.clone();
-        if let Some(SeekEvent { to, id: Some(event), .. }) = &self.seek {
-            noted.remember(Obeyed { asked: to.to_string(), event: event.clone() });
-        }
+        self.named().into_iter().for_each(|event| noted.remember(event));
         match head.is_new() || noted != head.head {
             true => head.write(store, noted, now).await,
             false => head.refresh(store, now).await,

@@ -43,7 +43,15 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         if self.accounted().is_some_and(|known| known < at) {
             self.learn_of_newer().await?;
         }
-        self.note_passed(at, Because::CursorMoved);
+        if self.accounted().is_none_or(|known| at <= known) {
+            self.note_passed(at, Because::CursorMoved);
+            return Ok(());
+        }
+        // Another run's start, or a person, may have moved it back since it was asked for.
+        let now = self.attach_to_it().await?.mark_delete;
+        if let Some(at) = now.map(|now| now.min(at)).filter(|at| at.entry >= 0) {
+            self.note_passed(at, Because::CursorMoved);
+        }
         Ok(())
     }
 
@@ -108,6 +116,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
                 self.name(first, Position::new(at.ledger, at.entry - 1), Because::NotDelivered);
             }
         }
+        self.take_back(at);
         self.previous = self.previous.max(Some(at));
         self.chunks.passed(at);
     }
@@ -122,11 +131,28 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
     }
 
     fn name(&mut self, first: Position, last: Position, because: Because) {
-        let entries = (first.ledger == last.ledger).then(|| last.entry.abs_diff(first.entry) + 1);
         match self.report.missing.len() < MOST_MISSING {
-            true => self.report.missing.push(Missing { partition: None, first, last, entries, because }),
+            true => self.report.missing.push(missing(first, last, because)),
             false => self.report.more_missing += 1,
         }
+    }
+
+    /// What was named and comes after all: the cursor went back during the run.
+    fn take_back(&mut self, at: Position) {
+        let named = &mut self.report.missing;
+        let Some(index) = named.iter().position(|range| range.first <= at && at <= range.last) else { return };
+        let Missing { first, last, because, .. } = named.remove(index);
+        let before = missing(first, Position::new(at.ledger, at.entry - 1), because);
+        let behind = missing(Position::new(at.ledger, at.entry.saturating_add(1)), last, because);
+        // Before a ledger's first entry nothing is left of the ledger before, if all came up to the range.
+        let came = self.previous.max(self.mark_delete);
+        let nothing = at.entry == 0 && came.is_some_and(|came| came >= Position::new(first.ledger, first.entry - 1));
+        let before = Some(before).filter(|range| range.first <= range.last && !nothing);
+        for range in Some(behind).filter(|range| range.first <= range.last).into_iter().chain(before) {
+            named.insert(index, range);
+        }
+        self.report.more_missing += named.len().saturating_sub(MOST_MISSING) as u64;
+        named.truncate(MOST_MISSING);
     }
 
     /// The newest entry that was delivered, stored or named; `None` before the rule's first run.
@@ -135,4 +161,9 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         let done = head.done.as_ref().map(|done| done.last);
         [self.previous, done, head.start.resolved, head.passed].into_iter().flatten().max()
     }
+}
+
+fn missing(first: Position, last: Position, because: Because) -> Missing {
+    let entries = (first.ledger == last.ledger).then(|| last.entry.abs_diff(first.entry) + 1);
+    Missing { partition: None, first, last, entries, because }
 }

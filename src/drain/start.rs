@@ -241,7 +241,7 @@ impl<S: Source, T: Store> Drain<'_, S, T> {
         let obeyed = self.head().has_obeyed(event);
         if obeyed {
             self.report.warnings.push(format!(
-                "this event asked for a move to {asked} before, and was obeyed then, unless a later one overtook it: it is not obeyed again; a new one needs another trigger name, or `tdmq-backup invoke`"
+                "this event asked for a move to {asked} before, and was obeyed then, unless a later one overtook it or this partition came later: it is not obeyed now; a new one needs another trigger name, or `tdmq-backup invoke`"
             ));
         }
         obeyed

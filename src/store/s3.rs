@@ -139,7 +139,7 @@ impl S3 {
     }
 
     /// The same bucket for one run: no request is begun or waited for after `deadline`, and none travels on
-    /// a connection from before, which may have died while the function was frozen. Nothing is written any more where
+    /// a connection from before, which may have died while the function was frozen. No write of a key is begun where
     /// the machine was suspended meanwhile.
     pub fn until(&self, deadline: Instant) -> S3 {
         let client = wire::client(self.shared.connector.clone());
@@ -288,7 +288,7 @@ mod tests {
     use crate::testing::bucket::{Bucket, Op};
 
     #[tokio::test]
-    async fn a_run_that_slept_through_minutes_reads_and_writes_no_more() {
+    async fn a_run_that_slept_through_minutes_begins_no_more_writes() {
         let bucket = Bucket::start().await.unwrap();
         let clock = Clock::system();
         let store =

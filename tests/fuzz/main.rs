@@ -208,12 +208,13 @@ fn a_parser_that_panics_lies_or_takes_much_memory_is_seen() {
     assert!(said.starts_with("it panicked"), "{said}");
     assert_eq!(of(|_| Err("it lies".into())).fails(b"x").unwrap(), "it lies");
     let mut large = of(|input| {
-        let taken = vec![1_u8; if input == [3] { 128 << 20 } else { 1 }];
+        let taken = vec![1_u8; if input == [3] { 256 << 20 } else { 1 }];
         std::hint::black_box(taken);
         Ok(())
     });
     let inputs: Vec<_> = (0..100).map(|number| large.input(7, number)).collect();
     let (_, number, why, input) = greedy(&mut large, 7, 0..100).unwrap();
     assert_eq!((inputs.iter().position(|input| *input == [3]), input), (Some(number as usize), vec![3]));
-    assert!(why.starts_with("it took 12"), "{why}");
+    // Not how much: the other test's memory may just be on its way back.
+    assert!(why.starts_with("it took ") && why.ends_with(" MiB"), "{why}");
 }

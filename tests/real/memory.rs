@@ -20,7 +20,7 @@ pub fn drained_in_little_memory(stage: &Stage) -> u64 {
     for _ in 0..5 {
         let run = stage.invoke_small();
         let (outcome, stop) = (run.outcome(), &run.report["stop"]);
-        assert!(outcome == "stored" && (stop == "drained" || stop == "stalled"), "{outcome} {stop} {}", run.stderr);
+        assert!(outcome == "stored" && (stop == "drained" || stop == "stalled"), "{outcome} {stop} {run:?}");
         takes_less_than_64_mib(&run);
         messages += run.report["messages"].as_u64().unwrap();
         if stop == "drained" {

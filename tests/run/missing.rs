@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use tdmq_backup::Position;
 use tdmq_backup::report::{Outcome, Report};
+use tdmq_backup::testing::bucket::Op;
 
 use crate::world::{SUBSCRIPTION, World};
 
@@ -159,4 +160,45 @@ async fn chunks_of_a_stored_message_are_not_named_where_the_cursor_went_back_bet
         assert_eq!(world.mark_delete(), at[2]);
     }
     world.assert_exactly_once();
+}
+
+/// Somebody skips messages, and takes that back while a run is at it: before it names them, or after.
+#[tokio::test]
+async fn what_was_skipped_and_comes_after_all_is_not_missing() {
+    for (named, rolled) in [(false, false), (true, false), (true, true)] {
+        let mut world = World::begun().await;
+        if rolled {
+            world.topic.roll_ledger();
+        }
+        // Named and never taken back, it would stay named where the run ends before it comes.
+        world.set("max_messages", if named { 100 } else { 1 });
+        let before = world.mark_delete();
+        let skipped = world.send(&[1, 1, 1]);
+        world.send(&[1, 1]);
+        world.topic.set_mark_delete(SUBSCRIPTION, skipped[2]);
+        let (topic, mut back) = (world.topic.clone(), Some(if named && !rolled { skipped[0] } else { before }));
+        let report = match named {
+            // At its first entry.
+            true => {
+                let go_back = |_| {
+                    back.take().into_iter().for_each(|to| topic.set_mark_delete(SUBSCRIPTION, to));
+                };
+                world.run_while(go_back).await
+            }
+            // It has asked where the cursor stands, and reads its head again.
+            false => {
+                let mut reads = 0;
+                world.bucket.direct(move |op, path| {
+                    reads += usize::from(op == Op::Get && path.ends_with("_head.json"));
+                    back.take_if(|_| reads == 2).into_iter().for_each(|to| topic.set_mark_delete(SUBSCRIPTION, to));
+                    None
+                });
+                world.run().await
+            }
+        };
+        let expected = if named && !rolled { json!([moved(skipped[0], skipped[0])]) } else { json!([]) };
+        assert_eq!(missing(&report), expected, "{report:?}");
+        world.drain(7).await;
+        assert_eq!(world.numbers(), if named && !rolled { vec![1, 3, 4, 5, 6] } else { vec![1, 2, 3, 4, 5, 6] });
+    }
 }

@@ -219,6 +219,14 @@ async fn an_event_that_came_before_a_partition_was_written_to_passes_over_nothin
             assert!(report.complete_through.is_some() && report.error.is_none(), "{report:?}");
         }
         assert_eq!(many.world.numbers(), [stored, vec![3, 4, 5, 6]].concat());
+        // Nor does one that comes with their first run, in whatever order they have their turns.
+        many.grow(8);
+        (4..8).for_each(|partition| drop(many.send(partition, &[1])));
+        let mut another = left.clone();
+        another["TriggerName"] = "another".into();
+        let report = many.world.event(&another).await;
+        assert_eq!(report.messages, 4, "{report:?}");
+        assert!(report.partitions[4..].iter().all(|one| one.moved.is_none()), "{report:?}");
         // A new event is for all that there are.
         many.send(3, &[1]);
         let wish = json!({ "seek": "latest", "confirm": SUBSCRIPTION });

@@ -188,11 +188,7 @@ impl History {
                 _ => 1 << 20,
             },
             compression: if self.roll(2) == 0 { Compression::None } else { Compression::Gzip },
-            // Beside a run that sleeps over it, another start is what `FROZEN_OVER_A_START` says.
-            start: match self.frozen.is_empty() {
-                true => drawn_start(&mut self.world.state(), self.world.clock.now_ms()),
-                false => self.rule.start,
-            },
+            start: drawn_start(&mut self.world.state(), self.world.clock.now_ms()),
         };
         self.world.note(format!("{:?}", self.rule));
     }

@@ -7,10 +7,6 @@ use tdmq_backup::testing::compose::Composed;
 
 use crate::deeds::{Deed, NOBODY, What};
 
-/// A run that had named skipped entries as missing, and over which somebody moves the cursor back then, stores them and
-/// says both. So what was skipped is owed again only where a start goes back over it.
-const OWED_AFTER_EVERY_MOVE: bool = false;
-
 /// Which message of several chunks an entry is part of.
 #[derive(Clone)]
 pub struct ChunkOf {
@@ -91,7 +87,7 @@ pub struct Topic {
     /// Nobody answers before then (ms): it is being moved, or the broker starts.
     pub down_until: u64,
     /// The history that is left open on stores without conditions: a run that slept through another one wrote its head
-    /// over the newer one. How far the bucket held the topic then.
+    /// over the newer one. How far the bucket held the topic then, or the newer one announced it.
     pub an_old_head_landed: Option<Position>,
     /// Whether the broker knows it: a partition that nobody wrote to may be unknown.
     pub born: bool,
@@ -240,24 +236,29 @@ impl Topic {
         }
     }
 
-    /// A cursor move that nobody confirmed by storing: what it passes over is somebody's wish. What a start
-    /// goes back over is owed again from now on. What was acknowledged one by one comes again; nobody needs it but a run that asked for it.
+    /// A cursor move that nobody confirmed by storing: what it passes over is somebody's wish. What it goes back over is
+    /// owed again from now on. What was acknowledged one by one comes again, unless messages were only skipped; nobody
+    /// needs it but a run that asked for it.
     pub fn move_cursor(&mut self, by: u64, to: Position, now_ms: u64) {
         let Some(cursor) = &mut self.cursor else { return };
         let from = cursor.mark_delete;
+        let skips = by == NOBODY && from < to;
         cursor.mark_delete = to;
         cursor.persisted = to;
         cursor.furthest = cursor.furthest.max(to);
         for slot in &mut self.log {
             let again = to < slot.at && slot.at <= from;
-            if again && (OWED_AFTER_EVERY_MOVE || (by != NOBODY && !self.moves)) && std::mem::take(&mut slot.excused) {
+            if again && std::mem::take(&mut slot.excused) {
                 slot.accepted_ms = now_ms;
             }
             let passed = from < slot.at && slot.at <= to;
-            slot.excused |= passed || (by == NOBODY && slot.hole);
-            slot.hole &= slot.at <= to;
+            slot.excused |= passed || (by == NOBODY && !skips && slot.hole);
+            slot.hole &= skips || slot.at <= to;
         }
         self.did(by, What::Passed { from, to });
+        if skips {
+            self.settle();
+        }
     }
 
     /// Draws the mark-delete position over what was acknowledged one by one.

@@ -197,7 +197,9 @@ impl State {
         }
         if let Some(topic) = self.topics.iter_mut().find(|topic| key.starts_with(&topic.folder)) {
             if is_head && !holds {
-                topic.an_old_head_landed = topic.furthest_stored();
+                let displaced = self.objects.get(&key).and_then(|head| announced(&head.bytes));
+                let announced = displaced.map(|(span, _)| span.last.position);
+                topic.an_old_head_landed = topic.furthest_stored().max(announced);
             }
             topic.did(by, if is_head { What::Head(announced(&bytes)) } else { What::Object(key.clone()) });
         }
@@ -217,11 +219,9 @@ impl State {
     }
 
     fn is_announced(&self, key: &str) -> bool {
-        let head = self.topics.iter().find(|topic| key.starts_with(&topic.folder)).and_then(|topic| {
-            let head = self.objects.get(&format!("{}_head.json", topic.folder))?;
-            serde_json::from_slice::<Head>(&head.bytes).ok()?.next
-        });
-        head.is_some_and(|next| next.key == key)
+        let folder = self.topics.iter().map(|topic| &topic.folder).find(|folder| key.starts_with(*folder));
+        let head = folder.and_then(|folder| self.objects.get(&format!("{folder}_head.json")));
+        head.and_then(|head| announced(&head.bytes)).is_some_and(|(span, _)| Some(span) == Span::of_key(key))
     }
 
     /// Somebody removes an object.

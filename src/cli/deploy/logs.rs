@@ -61,7 +61,7 @@ impl Status {
             };
             by_heads |= !heads.is_empty();
             match self.json {
-                true => println!("{}", as_json(&function, &runs, &heads)),
+                true => println!("{}", visible(&as_json(&function, &runs, &heads).to_string())),
                 false => rows.push(row(&function, &runs, &heads)),
             }
         }

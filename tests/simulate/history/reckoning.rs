@@ -159,9 +159,20 @@ fn chain(state: &State) -> Vec<String> {
                 Some(_) => taken.iter().any(|(_, taken)| taken.get("sha256") == names),
                 None => !taken.is_empty(),
             };
-            // What arrives late was not waited for where the cursor had passed over it.
+            // Where the cursor had passed over it, nobody waits for an object that arrives late, or since the run began
+            // that announced this one.
+            let span = Span::of_key(key);
+            let announces = |deed: &&Deed| matches!(&deed.what, What::Head(Some((next, _))) if Some(*next) == span);
+            let by = topic.deeds.iter().find(announces).expect("what is there was announced").by;
+            let began = topic.deeds.iter().position(|deed| deed.by == by);
+            let unseen = |other: &str| {
+                let of_key = |deed: &Deed| matches!(&deed.what, What::Object(key) if key == other);
+                let arrived = topic.deeds.iter().rposition(of_key);
+                let since = arrived > began && arrived.is_some_and(|at| topic.deeds[at].by != by);
+                since || state.late.contains(other)
+            };
             let mut before = places.range(..place).rev().map(|(_, before)| before);
-            let last = before.find(|(key, metadata)| metadata.get("sha256") == names || !state.late.contains(*key));
+            let last = before.find(|(other, metadata)| metadata.get("sha256") == names || !unseen(other));
             if !was_taken && last.and_then(|(_, metadata)| metadata.get("sha256")) != names {
                 broken.push(format!("{key} names {names:?} before it, and that is {last:?}"));
             }

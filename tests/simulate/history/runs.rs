@@ -10,7 +10,6 @@ use tdmq_backup::drain::{self, Job, Progress, Siblings, last_answers};
 use tdmq_backup::event::SeekEvent;
 use tdmq_backup::head::Owner;
 use tdmq_backup::report::Report;
-use tdmq_backup::rule::Start;
 use tdmq_backup::run::partitions::in_turn;
 use tdmq_backup::{Clock, Error, Kind};
 use tokio::time::{Instant, timeout_at};
@@ -21,9 +20,6 @@ use crate::source::Consumer;
 use crate::store::Bucket;
 use crate::topic::Topic;
 use crate::world::{State, World};
-
-/// A run that sleeps while another one moves the cursor back, for its start, names as missing what it stores itself.
-const FROZEN_OVER_A_START: bool = false;
 
 pub struct Run {
     pub future: Pin<Box<dyn Future<Output = Report>>>,
@@ -168,18 +164,7 @@ impl History {
         }
     }
 
-    /// Whether a start has been applied to all of these.
-    fn have_begun(&self, read: &[usize]) -> bool {
-        let state = self.world.state();
-        let head = |index: &usize| state.objects.get(&format!("{}_head.json", state.topics[*index].folder));
-        read.iter()
-            .all(|index| head(index).is_some_and(|head| !String::from_utf8_lossy(&head.bytes).contains("pending")))
-    }
-
     pub(super) async fn freeze(&mut self, read: &[usize]) {
-        if !FROZEN_OVER_A_START && self.rule.start != Start::Continue && !self.have_begun(read) {
-            return self.die(read, None).await;
-        }
         let after = 1 + self.roll(60);
         let mut run = self.begin(read, None);
         match drive(&self.world, &mut run, after).await {
