@@ -75,8 +75,18 @@ async fn foreign_files_are_neither_believed_nor_read_nor_touched_with_the_head_a
     }
 }
 
+/// Of an entry, in a key.
+fn name(at: Position) -> String {
+    format!("{:019}-{:019}", at.ledger, at.entry)
+}
+
+/// The folder of the first object.
+fn hour(world: &World) -> String {
+    let first = world.objects().remove(0);
+    first[..=first.rfind('/').unwrap()].to_owned()
+}
+
 fn report_key(world: &World, first: Position, last: Position) -> String {
-    let name = |at: Position| format!("{:019}-{:019}", at.ledger, at.entry);
     let end = format!("/{}_{}_4.jsonl.gz", name(first), name(last));
     world.bucket.keys().into_iter().find(|key| key.ends_with(&end)).unwrap()
 }
@@ -90,10 +100,7 @@ async fn a_file_under_the_very_name_of_an_object_stops_the_run_by_its_key_and_no
         let mut world = World::begun().await;
         let at = world.mark_delete();
         let ids = world.send(&[1, 1]);
-        let first = world.objects().remove(0);
-        let hour = &first[..=first.rfind('/').unwrap()];
-        let name = |at: Position| format!("{:019}-{:019}", at.ledger, at.entry);
-        let key = format!("{hour}{}_{}_2.jsonl.gz", name(ids[0]), name(ids[1]));
+        let key = format!("{}{}_{}_2.jsonl.gz", hour(&world), name(ids[0]), name(ids[1]));
         world.bucket.plant(&key, bytes, &[]).unwrap();
         for _ in 0..2 {
             let report = world.run().await;
@@ -153,10 +160,7 @@ async fn an_object_that_becomes_large_when_it_is_read_ends_the_run_by_its_key_an
         let mut world = World::begun().await;
         let at = world.mark_delete();
         let ids = world.send(&[1, 1]);
-        let first = world.objects().remove(0);
-        let hour = &first[..=first.rfind('/').unwrap()];
-        let name = |at: Position| format!("{:019}-{:019}", at.ledger, at.entry);
-        let key = format!("{hour}{}_{}{count}.jsonl.gz", name(ids[0]), name(ids[1]));
+        let key = format!("{}{}_{}{count}.jsonl.gz", hour(&world), name(ids[0]), name(ids[1]));
         world.bucket.plant(&key, &bytes, &[]).unwrap();
         let mut program = world.program(temporary.path(), false);
         let output = tokio::task::spawn_blocking(move || program.output().unwrap()).await.unwrap();

@@ -179,10 +179,10 @@ impl Topic {
         range.filter(|index| !self.log[*index].gone && !self.log[*index].hole).take(most).collect()
     }
 
-    /// The last entry that is in the bucket.
-    pub fn furthest_stored(&self) -> Option<Position> {
-        let nothing = Position::new(-1, -1);
-        Some(self.log.iter().rev().find(|slot| slot.is_stored()).map_or(nothing, |slot| slot.at))
+    /// The last entry that is in the bucket; before all where there is none.
+    pub fn furthest_stored(&self) -> Position {
+        let last = self.log.iter().rev().find(|slot| slot.is_stored());
+        last.map_or(Position::new(-1, -1), |slot| slot.at)
     }
 
     /// Whether an old head that landed does not know that this entry is stored.

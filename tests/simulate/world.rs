@@ -199,12 +199,12 @@ impl State {
             if is_head && !holds {
                 let displaced = self.objects.get(&key).and_then(|head| announced(&head.bytes));
                 let announced = displaced.map(|(span, _)| span.last.position);
-                topic.an_old_head_landed = topic.furthest_stored().max(announced);
+                topic.an_old_head_landed = Some(topic.furthest_stored()).max(announced);
+            }
+            if is_head {
+                topic.start = begins(&bytes).or(topic.start);
             }
             topic.did(by, if is_head { What::Head(announced(&bytes)) } else { What::Object(key.clone()) });
-        }
-        if is_head && let Some(topic) = self.topics.iter_mut().find(|topic| key.starts_with(&topic.folder)) {
-            topic.start = begins(&bytes).or(topic.start);
         }
         let tag = self.number();
         if !is_head {

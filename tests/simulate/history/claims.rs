@@ -119,8 +119,8 @@ pub(super) fn falsely_skipped(run: &Run, report: &Report, state: &State) -> Opti
         // What it had acknowledged before it came, it stored itself.
         let passed_over = |at: &Position, what| pass(what).is_some_and(|(from, to)| from < *at && *at <= to);
         let passes = |at: &&Position, own| {
-            let since = run.deeds(topic, own).skip_while(|it| own && stored(it) != Some(**at));
-            since.into_iter().any(|it| passed_over(at, it))
+            let mut since = run.deeds(topic, own).skip_while(|it| own && stored(it) != Some(**at));
+            since.any(|it| passed_over(at, it))
         };
         let skipped: BTreeSet<Position> = run.deeds(topic, true).filter_map(stored).collect();
         came += skipped.len() as u64;

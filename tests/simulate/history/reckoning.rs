@@ -57,9 +57,7 @@ impl History {
         let parts = report.partitions.iter().map(|one| (one.complete_through, vec![one.partition as usize]));
         for (through, read) in parts.chain([(report.complete_through, run.read.clone())]) {
             let Some(through) = through else { continue };
-            let owed = |slot: &&Slot| {
-                slot.accepted_ms < through && !slot.is_stored() && !slot.gone && !slot.excused && !slot.hole
-            };
+            let owed = |slot: &&Slot| slot.accepted_ms < through && slot.is_owed();
             if let Some(slot) = read.iter().flat_map(|index| &state.topics[*index].log).find(owed) {
                 wrong.push(format!("says that all of {read:?} before {through} is stored, and {} is not", slot.at));
             }
@@ -115,7 +113,7 @@ impl History {
             }
             for slot in &topic.log {
                 messages += slot.payloads.len() as u64;
-                if !slot.gone && !slot.excused && !slot.hole && !slot.is_stored() {
+                if slot.is_owed() {
                     broken.push(format!("{} is lost", slot.at));
                 }
             }
